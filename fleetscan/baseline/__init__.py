@@ -1,0 +1,1 @@
+"""Comparing meanings: identity, diff, prevalence, approvals."""

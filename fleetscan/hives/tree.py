@@ -1,0 +1,95 @@
+"""What a registry consists of, whatever file it came from; and the same built by hand for tests and .reg exports."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from fleetscan.model.registry import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """One value: stored name ("" is the unnamed value; may hold NUL or lone surrogates), type number, raw bytes."""
+
+    name: str
+    type: int
+    data: bytes
+
+
+class Key(Protocol):
+    """One key. Implementations read lazily: asking one key reads one key."""
+
+    @property
+    def name(self) -> str:
+        """Stored name; may hold NUL, blanks at the ends, lone surrogates."""
+        ...
+
+    @property
+    def mtime(self) -> int:
+        """Last write time, seconds since 1970 UTC (0 if the file does not say)."""
+        ...
+
+    @property
+    def link_target(self) -> str | None:
+        r"""Target of a registry symbolic link (``\Registry\Machine\...`` or a long-form path), else None."""
+        ...
+
+    def subkeys(self) -> Sequence[Key]:
+        """Subkeys in stored order (Windows: by upper-cased name)."""
+        ...
+
+    def subkey(self, name: str) -> Key | None:
+        """The subkey of that name, compared in folded case."""
+        ...
+
+    def values(self) -> Sequence[Value]:
+        """Values in stored order (Windows: order of creation)."""
+        ...
+
+
+class MemoryKey:
+    """A key built by hand: ``MemoryKey("SOFTWARE").add("Microsoft", "Cryptography").set("v", 1, b"...")``."""
+
+    def __init__(self, name: str, *, mtime: int = 0, link_target: str | None = None) -> None:
+        """An empty key."""
+        self.name = name
+        self.mtime = mtime
+        self.link_target = link_target
+        self._subkeys: dict[str, MemoryKey] = {}
+        self._values: dict[str, Value] = {}
+
+    def add(self, *names: str) -> MemoryKey:
+        """The key below, created where missing; its spelling is that of the first creation."""
+        key = self
+        for name in names:
+            key = key._subkeys.setdefault(fold(name), MemoryKey(name))
+        return key
+
+    def set(self, name: str, value_type: int, data: bytes) -> MemoryKey:
+        """Set a value; a rewritten value keeps its place, as on Windows."""
+        self._values[fold(name)] = Value(name, value_type, data)
+        return self
+
+    def remove(self, name: str) -> None:
+        """Remove a subkey with all below it, if it exists."""
+        self._subkeys.pop(fold(name), None)
+
+    def unset(self, name: str) -> None:
+        """Remove a value, if it exists."""
+        self._values.pop(fold(name), None)
+
+    def subkeys(self) -> Sequence[MemoryKey]:
+        """See Key."""
+        return [self._subkeys[name] for name in sorted(self._subkeys)]
+
+    def subkey(self, name: str) -> MemoryKey | None:
+        """See Key."""
+        return self._subkeys.get(fold(name))
+
+    def values(self) -> Sequence[Value]:
+        """See Key."""
+        return list(self._values.values())

@@ -1,0 +1,1 @@
+"""Rule files in: Sigma YAML and Elastic TOML become one AST."""

@@ -1,0 +1,1 @@
+"""Where sweeps are kept: content-addressed blocks, trees and the chain of evidence."""
