@@ -1,7 +1,7 @@
 """Where the shared corpora are: folders named by the environment, else ``../shared/<name>`` beside the project.
 
-A test that needs a corpus asks for its fixture and is skipped, with the reason, where the folder is absent. The functions
-serve ``pytest_generate_tests`` hooks, which run before fixtures exist.
+A test that needs a corpus asks for its fixture and is skipped, with the reason, where the folder is absent.
+The function serves ``pytest_generate_tests`` hooks, which run before fixtures exist.
 """
 
 from __future__ import annotations

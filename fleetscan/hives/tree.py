@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fleetscan.model.registry import fold
+from fleetscan.model.registry import HKLM, HKU, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +93,26 @@ class MemoryKey:
     def values(self) -> Sequence[Value]:
         """See Key."""
         return list(self._values.values())
+
+
+class MemoryRegistry:
+    """Hive roots built by hand; HKEY_LOCAL_MACHINE and HKEY_USERS exist, others appear with their first key."""
+
+    def __init__(self) -> None:
+        """An empty registry."""
+        self.roots: dict[str, MemoryKey] = {HKLM: MemoryKey(HKLM), HKU: MemoryKey(HKU)}
+
+    def key(self, elements: Iterable[str]) -> MemoryKey:
+        """The key of these elements, first a root in long form, created where missing; links are not followed."""
+        root, *names = elements
+        return self.roots.setdefault(root, MemoryKey(root)).add(*names)
+
+    def find(self, elements: Iterable[str]) -> MemoryKey | None:
+        """The key of these elements, if it exists; links are not followed."""
+        root, *names = elements
+        key = self.roots.get(root)
+        for name in names:
+            if key is None:
+                return None
+            key = key.subkey(name)
+        return key
