@@ -1,0 +1,80 @@
+"""Which reader an inventory needs: by its form on the command line, its suffix, its shape."""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetscan.errors import InventoryError, Place
+from fleetscan.inventory import ansible, table
+from fleetscan.inventory.document import MAX_BYTES, parse
+from fleetscan.inventory.native import read_native
+from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.resolve import Declarations, Inventory, Setting, Settings, resolve
+from fleetscan.inventory.vocabulary import value_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+COMMAND_LINE = "-i"
+_HOST_PORT = re.compile(r"(?P<host>(?:[^:\[\]]|\[[^\[\]]*\])+):(?P<port>[^:\[\]]*)")
+_YAML = frozenset({".yml", ".yaml", ".json"})
+
+
+def load_inventory(source: str | Path, environment: Mapping[str, str] | None = None) -> Inventory:
+    """The inventory of a file, or of ``user@host:port,`` (one or more hosts, told from a file by the comma).
+
+    Files: YAML of fleetscan, YAML or INI of Ansible, CSV. ``environment`` resolves ``${NAME}``; the process's own by
+    default. Raises InventoryError with file and line.
+    """
+    environment = os.environ if environment is None else environment
+    if isinstance(source, str) and "," in source and not Path(source).exists():
+        return resolve(_hosts_of(source), COMMAND_LINE)
+    path = Path(source)
+    return resolve(_declarations(path, _text(path), environment), str(path))
+
+
+def _text(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "a file, or a host with a comma: -i user@host,"
+        raise InventoryError(f"cannot be read: {error.strerror or error}", where=str(path), hint=hint) from error
+    if len(content) > MAX_BYTES:
+        raise InventoryError(f"larger than {MAX_BYTES // 2**20} MB", where=str(path))
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InventoryError("not UTF-8", where=Place(str(path), line)) from error
+
+
+def _declarations(path: Path, text: str, environment: Mapping[str, str]) -> Declarations:
+    suffix = path.suffix.lower()
+    if suffix == ".csv":
+        return table.read_csv(text, path, environment)
+    if suffix not in _YAML:
+        return ansible.read_ini(text, path)
+    tree = parse(text, str(path))
+    if ansible.is_ansible(tree):
+        return ansible.read_yaml(tree, path)
+    return read_native(tree, path, environment)
+
+
+def _hosts_of(text: str) -> Declarations:
+    declared = Declarations()
+    where = Place(COMMAND_LINE)
+    for word in filter(None, (part.strip() for part in text.split(","))):
+        user, _, rest = word.rpartition("@")
+        settings: Settings = {"user": Setting(user, where)} if user else {}
+        if with_port := _HOST_PORT.fullmatch(rest):
+            rest = with_port["host"]
+            settings["port"] = Setting(value_of("port", with_port["port"], where=where, folder=Path()), where)
+        for host in expand_range(rest, where):
+            declared.add_host(host, settings, where)
+    if not declared.hosts:
+        raise InventoryError("no host named", where=where, hint="-i user@host,")
+    return declared

@@ -1,0 +1,58 @@
+"""Host ranges: ``ws-[001:250].corp`` stands for 250 names."""
+
+from __future__ import annotations
+
+import re
+import string
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING
+
+from fleetscan.errors import InventoryError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fleetscan.errors import Place
+
+MAX_HOSTS = 1_000_000
+_MAX_DIGITS = 12
+_RANGE = re.compile(r"\[([0-9]+|[A-Za-z]):([0-9]+|[A-Za-z])(?::([0-9]+))?\]")
+_NAME = re.compile(r"[\w.+-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # a name, or an IPv6 address
+
+
+def expand_range(pattern: str, where: Place | None = None) -> Iterator[str]:
+    """Every name that ``pattern`` stands for, in order; a pattern without range stands for itself.
+
+    Raises InventoryError for a range that runs backwards, mixes digits and letters, or is too large, and for a name
+    that no host can have.
+    """
+    parts = _RANGE.split(pattern)
+    literals = parts[::4]
+    choices = [_choices(parts[at], parts[at + 1], parts[at + 2], where) for at in range(1, len(parts), 4)]
+    if not _NAME.fullmatch("".join(literals) or ("0" if choices else "")):
+        raise InventoryError(
+            f"{pattern!r} is no host name", where=where, hint="letters, digits and . - _ ; ranges as [001:250]"
+        )
+    if prod(map(len, choices)) > MAX_HOSTS:
+        raise InventoryError(f"{pattern!r} stands for more than {MAX_HOSTS} hosts", where=where)
+    for combination in product(*choices):
+        yield literals[0] + "".join(a + b for a, b in zip(combination, literals[1:], strict=True))
+
+
+def _choices(first: str, last: str, step: str | None, where: Place | None) -> Sequence[str]:
+    stride = int(step[:_MAX_DIGITS]) if step else 1
+    if first.isdigit() != last.isdigit() or stride < 1 or max(len(first), len(last)) > _MAX_DIGITS:
+        raise InventoryError(f"[{first}:{last}] is no range", where=where, hint="[001:250] or [a:f]")
+    if first.isdigit():
+        numbers = range(int(first), int(last) + 1, stride)
+        if len(numbers) > MAX_HOSTS:
+            raise InventoryError(f"[{first}:{last}] stands for more than {MAX_HOSTS} hosts", where=where)
+        width = len(first) if first.startswith("0") else 0
+        names = [f"{number:0{width}d}" for number in numbers]
+    else:
+        letters = string.ascii_lowercase if first.islower() else string.ascii_uppercase
+        names = list(letters[letters.find(first) : letters.find(last) + 1 : stride])
+    if not names:
+        raise InventoryError(f"[{first}:{last}] runs backwards", where=where, hint=f"[{last}:{first}]")
+    return names

@@ -1,0 +1,282 @@
+"""Inventories as people write them: what they resolve to, and what a mistake is answered with."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetscan.errors import InventoryError
+from fleetscan.inventory import load_inventory
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleetscan.inventory import Inventory
+    from fleetscan.model.host import Host
+
+NESTED = """
+vars: {user: svc, timeout: 60}
+hosts:
+  dc1.corp: {port: 2222}
+groups:
+  demo:
+    vars: {engine: embedded}
+    concurrency: 3
+    hosts:
+      win10-clean: {hives: demo/win10-clean}
+  workstations:
+    children: [berlin]
+    vars: {site: nowhere, user: "${WS_USER:-bob}"}
+  berlin:
+    hosts: ["ws-[001:003].corp"]
+    vars: {site: berlin}
+"""
+
+
+def write(folder: Path, text: str, name: str = "fleet.yml") -> Path:
+    path = folder / name
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def host(inventory: Inventory, name: str) -> Host:
+    return next(host for host in inventory if host.id == name)
+
+
+def names(inventory: Inventory) -> list[str]:
+    return [host.id for host in inventory]
+
+
+def test_settings_come_from_the_host_then_the_nearest_group_then_vars(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, NESTED), {})
+    assert dict(host(inventory, "ws-002.corp").settings) == {"user": "bob", "timeout": 60.0, "site": "berlin"}
+    assert dict(host(inventory, "dc1.corp").settings) == {"user": "svc", "timeout": 60.0, "port": 2222}
+
+
+def test_groups_hold_the_hosts_of_their_children(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, NESTED), {})
+    assert sorted(inventory.groups["workstations"]) == ["ws-001.corp", "ws-002.corp", "ws-003.corp"]
+    assert len(inventory.groups["all"]) == 5
+    assert dict(inventory.concurrency) == {"demo": 3}
+
+
+def test_engine_is_inherited_and_paths_are_relative_to_the_inventory(tmp_path: Path) -> None:
+    found = host(load_inventory(write(tmp_path, NESTED), {}), "win10-clean")
+    assert found.engine == "embedded"
+    assert found.settings["hives"] == str(tmp_path / "demo/win10-clean")
+
+
+def test_the_environment_is_referenced_by_name(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, NESTED), {"WS_USER": "alice"})
+    assert host(inventory, "ws-001.corp").settings["user"] == "alice"
+
+
+def test_anchors_and_merge_keys_are_understood(tmp_path: Path) -> None:
+    text = "groups:\n  a:\n    vars: &base {user: x, port: 22}\n    hosts: [h1]\n"
+    text += "  b:\n    vars: {<<: *base, port: 23}\n    hosts: [h2]\n"
+    assert dict(host(load_inventory(write(tmp_path, text), {}), "h2").settings) == {"user": "x", "port": 23}
+
+
+WRONG = {
+    "duplicate host in a list": ("hosts: [a, b, a]\n", 1, "stands twice"),
+    "duplicate host by a range": ("hosts:\n  ws-[1:3]:\n  ws-2:\n", 3, "'ws-2' stands twice, first on line 2"),
+    "duplicate key": ("hosts:\n  a: {}\n  a: {}\n", 3, "stands twice, first on line 2"),
+    "one host in two spellings": ("hosts:\n- WS1\n- ws1\n", 3, "are one host"),
+    "cycle of groups": (
+        "hosts: [h]\ngroups:\n  a: {children: [b]}\n  b: {children: [c]}\n  c: {children: [a]}\n",
+        3,
+        "its own descendant",
+    ),
+    "own child": ("hosts: [h]\ngroups:\n  a:\n    children: [a]\n", 4, "its own descendant"),
+    "unknown child": ("hosts: [h]\ngroups:\n  berlin: {}\n  b: {children: [berlni]}\n", 4, "try: berlin"),
+    "unknown key at the top": ("host: [a]\n", 1, "try: hosts"),
+    "unknown key in a group": ("groups:\n  a:\n    host: [x]\n", 3, "unknown key 'host' in group a"),
+    "unknown setting": ("hosts:\n  a:\n    prot: 22\n", 3, "try: port"),
+    "secret": ("hosts:\n  a:\n    password: hunter2\n", 3, "an inventory holds no secrets"),
+    "secret in place of a name": ("hosts:\n  a:\n    password_env: hunter-2!\n", 3, "name of an environment variable"),
+    "wrong type": ("hosts:\n  a:\n    port: [22]\n", 3, "port must be a value, not a list"),
+    "port out of range": ("hosts:\n  a: {port: 70000}\n", 2, "from 1 to 65535"),
+    "port no number": ("hosts:\n  a: {port: ssh}\n", 2, "from 1 to 65535"),
+    "time no number": ("vars: {timeout: soon}\n", 1, "number of seconds"),
+    "flag": ("vars: {agent: maybe}\n", 1, "true or false"),
+    "unknown engine": ("vars: {engine: osquery}\n", 1, "try: osquery"),
+    "no hives": ("hosts:\n  a: {engine: embedded}\n", 2, "hives: PATH"),
+    "hosts no list": ("hosts: 5\n", 1, "hosts must be a mapping"),
+    "groups no mapping": ("groups: [a]\n", 1, "groups must be a mapping"),
+    "nothing in a list": ("hosts: [a, ]\ngroups: {b: {hosts: [~]}}\n", 2, "must be a name, not nothing"),
+    "backwards": ("hosts: ['ws-[9:1]']\n", 1, "runs backwards"),
+    "too many hosts": ("hosts: ['w[1:9999]x[1:9999]']\n", 1, "more than"),
+    "no host name": ("hosts: ['a b']\n", 1, "is no host name"),
+    "missing variable": ("vars:\n  user: ${NOT_SET_ANYWHERE}\n", 2, "NOT_SET_ANYWHERE is not set"),
+    "two groups disagree": (
+        "groups:\n  a: {hosts: [h], vars: {user: x}}\n  b: {hosts: [h], vars: {user: y}}\n",
+        3,
+        "give it another user",
+    ),
+    "hosts disagree": ("groups:\n  a: {hosts: {h: {user: x}}}\n  b: {hosts: {h: {user: y}}}\n", 3, "another user"),
+    "concurrency": ("groups:\n  a: {concurrency: 0, hosts: [h]}\n", 2, "concurrency must be"),
+    "not YAML": ("hosts: [a\ngroups: b: c\n", 2, ""),
+    "tab": ("hosts:\n\ta: {}\n", 2, ""),
+    "two documents": ("hosts: [a]\n---\nhosts: [b]\n", 2, "second YAML document"),
+    "deep": ("hosts: " + "[" * 60 + "]" * 60 + "\n", 1, "levels deep"),
+    "unknown alias": ("hosts: *nobody\n", 1, "nobody"),
+    "alias to itself": ("hosts: &a [*a]\n", 1, "a"),
+    "control character": ("hosts: [a\x01]\n", None, "not"),
+    "empty": ("", None, "no hosts"),
+    "no hosts": ("groups: {a: {}}\n", None, "no hosts"),
+}
+
+
+@pytest.mark.parametrize(("text", "line", "says"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_named_with_file_and_line(tmp_path: Path, text: str, line: int | None, says: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(InventoryError) as caught:
+        load_inventory(path, {})
+    assert says in str(caught.value)
+    assert str(caught.value).startswith(f"{path}:{line}: " if line else f"{path}")
+    assert "hunter" not in str(caught.value)
+
+
+def test_an_alias_bomb_is_refused_quickly(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 12)]
+    with pytest.raises(InventoryError, match="aliases unfolded"):
+        load_inventory(write(tmp_path, "\n".join(lines)), {})
+
+
+def test_a_file_that_is_not_there_or_not_text_is_an_error_of_the_inventory(tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match="-i user@host,"):
+        load_inventory(tmp_path / "none.yml")
+    path = tmp_path / "binary.yml"
+    path.write_bytes(b"hosts:\n- \xff\xfe\n")
+    with pytest.raises(InventoryError, match=r"binary\.yml:2: not UTF-8"):
+        load_inventory(path)
+
+
+@given(st.text(max_size=200))
+def test_no_text_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = tmp_path_factory.getbasetemp() / "any.yml"
+    path.write_text(text, encoding="utf-8", errors="surrogatepass" if text.isascii() else "replace")
+    # Any other exception is a failure of this test.
+    with suppress(InventoryError):
+        assert len(load_inventory(path, {})) > 0
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("alice@h1:2222,", [("h1", {"user": "alice", "port": 2222})]),
+        ("h1,h2,", [("h1", {}), ("h2", {})]),
+        ("svc@ws-[08:10],", [(f"ws-{n}", {"user": "svc"}) for n in ("08", "09", "10")]),
+        ("corp\\bob@h1,", [("h1", {"user": "corp\\bob"})]),
+    ],
+)
+def test_hosts_from_the_command_line(source: str, expected: list[tuple[str, dict[str, object]]]) -> None:
+    inventory = load_inventory(source)
+    assert [(str(host.id), dict(host.settings)) for host in inventory] == expected
+    assert {host.engine for host in inventory} == {"osqueryi"}
+
+
+@pytest.mark.parametrize("source", ["a:0,", "a@,", ",", "a b,", "h:22:23,"])
+def test_a_wrong_host_on_the_command_line_is_an_error(source: str) -> None:
+    with pytest.raises(InventoryError, match=r"^-i: "):
+        load_inventory(source)
+
+
+INI = """
+# an old friend
+bare.corp ansible_port=2200
+[web]
+www[01:02].corp:2222 ansible_user=deploy ansible_password=s3cret
+www3.corp ansible_host=10.0.0.3 ansible_ssh_common_args='-o ProxyJump=jump.corp'  ; comment is a word
+[web:vars]
+ansible_user=svc
+http_port=80
+fleetscan_engine=osqueryd
+[all_sites:children]
+web
+"""
+
+
+def test_an_ansible_ini_inventory_is_imported(tmp_path: Path) -> None:
+    path = write(tmp_path, INI.replace("  ; comment is a word", ""), "hosts.ini")
+    inventory = load_inventory(path, {})
+    assert names(inventory) == ["bare.corp", "www01.corp", "www02.corp", "www3.corp"]
+    assert dict(host(inventory, "www01.corp").settings) == {"user": "deploy", "port": 2222}
+    assert dict(host(inventory, "www3.corp").settings) == {
+        "user": "svc",
+        "address": "10.0.0.3",
+        "proxy_jump": "jump.corp",
+    }
+    assert host(inventory, "www3.corp").engine == "osqueryd"
+    assert host(inventory, "www3.corp").groups == ("web", "all_sites")
+    assert any("ansible_password not read" in note for note in inventory.notes)
+    assert any("http_port" in note for note in inventory.notes)
+    assert not any("s3cret" in note for note in inventory.notes)
+
+
+ANSIBLE_YAML = """
+all:
+  vars: {ansible_user: svc}
+  hosts:
+    mail.corp:
+  children:
+    web:
+      hosts:
+        www[1:2].corp: {ansible_port: 2222, tags: [a, b]}
+    db:
+      vars: {fleetscan_site: berlin}
+      children:
+        pg: {hosts: {pg1.corp: }}
+"""
+
+
+def test_an_ansible_yaml_inventory_is_told_from_ours_by_its_shape(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, ANSIBLE_YAML), {})
+    assert sorted(names(inventory)) == ["mail.corp", "pg1.corp", "www1.corp", "www2.corp"]
+    assert dict(host(inventory, "pg1.corp").settings) == {"user": "svc", "site": "berlin"}
+    assert host(inventory, "pg1.corp").groups == ("pg", "db")
+    assert dict(host(inventory, "www2.corp").settings) == {"user": "svc", "port": 2222}
+
+
+def test_a_csv_export_is_imported(tmp_path: Path) -> None:
+    text = "Hostname;Address;Groups;Owner;user\nws1;10.0.0.1;web, berlin;Ann;svc\n\nws2;;;Bob;\n"
+    inventory = load_inventory(write(tmp_path, text.replace("web, berlin", "web|berlin"), "cmdb.csv"), {})
+    assert dict(host(inventory, "ws1").settings) == {"address": "10.0.0.1", "user": "svc"}
+    assert inventory.groups["berlin"] == {"ws1"}
+    assert dict(host(inventory, "ws2").settings) == {}
+    assert inventory.notes == ("columns not used: owner",)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "line"),
+    [
+        ("a.csv", "computer,port\nh1,22\nh1,23\n", 3),
+        ("a.csv", "address\n10.0.0.1\n", 1),
+        ("a.csv", "host,password\nh,x\n", 1),
+        ("a.csv", "host,port\nh,1,2\n", 2),
+        ("a.csv", 'host\n"h\n', 2),
+        ("hosts", "[web\nh1\n", 1),
+        ("hosts", "[web:vars]\nnothing\n", 2),
+        ("hosts", "h1 'x\n", 1),
+        ("hosts", "h1 word\n", 1),
+        ("hosts", "h1 ansible_user={{ x }}\n", 1),
+        ("hosts", "h1 fleetscan_password=x\n", 1),
+        ("hosts.yml", "all:\n  hosts: [a]\n", 2),
+    ],
+)
+def test_mistakes_in_foreign_formats_have_a_line(tmp_path: Path, name: str, text: str, line: int) -> None:
+    path = write(tmp_path, text, name)
+    with pytest.raises(InventoryError) as caught:
+        load_inventory(path, {})
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+def test_ten_thousand_hosts_resolve_in_order(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, "groups: {ws: {hosts: ['ws-[00001:10000]']}}"), {})
+    assert len(inventory) == 10_000
+    assert inventory.hosts[9_999].id == "ws-10000"
