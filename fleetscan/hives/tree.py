@@ -20,6 +20,24 @@ class Value:
     data: bytes
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Damage:
+    """Something in a file that cannot be right: what, and the byte offset in the file where it stands (None: unknown).
+
+    ``key`` is the full text of the key that is affected, from its hive root.
+    """
+
+    file: str
+    what: str
+    offset: int | None = None
+    key: str = ""
+
+    def __str__(self) -> str:
+        """One line: file, offset, key, what."""
+        at = "" if self.offset is None else f" at {self.offset:#x}"
+        return f"{self.file}{at}: {self.key}: {self.what}" if self.key else f"{self.file}{at}: {self.what}"
+
+
 class Key(Protocol):
     """One key. Implementations read lazily: asking one key reads one key."""
 
