@@ -8,7 +8,7 @@ from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory.document import Mapping, Node, Scalar, Sequence, kind
 from fleetscan.inventory.ranges import expand_range
 from fleetscan.inventory.resolve import ALL, Declarations, Group, Setting, Settings
-from fleetscan.inventory.vocabulary import check_name, expand, suggestion, value_of
+from fleetscan.inventory.vocabulary import LISTS, Single, Value, check_name, expand, suggestion, value_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -120,11 +120,22 @@ class _Reader:
         for key, value in self.pairs(node, f"the settings of {name}"):
             where = self.place(key)
             check_name(key.text, where)
-            if not isinstance(value, Scalar) or value.is_null:
-                self.wrong(value, key.text, "a value")
-            text = expand(value.text, self.environment, self.place(value))
-            found[key.text] = Setting(value_of(key.text, text, where=where, folder=self.path.parent), where)
+            found[key.text] = Setting(self.value(key, value, where), where)
         return found
+
+    def value(self, key: Scalar, node: Node, where: Place) -> Value:
+        if key.text in LISTS and isinstance(node, Sequence):
+            texts = [item for item in node.items if isinstance(item, Scalar) and not item.is_null]
+            if not texts or len(texts) != len(node.items):
+                self.wrong(node, key.text, "a value or a list of values")
+            return tuple(str(self.single(key, text, where)) for text in texts)
+        if not isinstance(node, Scalar) or node.is_null:
+            self.wrong(node, key.text, "a value")
+        return self.single(key, node, where)
+
+    def single(self, key: Scalar, node: Scalar, where: Place) -> Single:
+        text = expand(node.text, self.environment, self.place(node))
+        return value_of(key.text, text, where=where, folder=self.path.parent)
 
     def concurrency(self, node: Node) -> int:
         text = node.text if isinstance(node, Scalar) else ""

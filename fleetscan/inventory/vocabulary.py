@@ -12,7 +12,8 @@ from fleetscan.errors import InventoryError, Place
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-Value = str | int | float | bool
+Single = str | int | float | bool
+Value = Single | tuple[str, ...]
 
 ENGINES = ("embedded", "osqueryi", "osqueryd", "recorded")
 SHELLS = ("auto", "cmd", "powershell", "sh")
@@ -20,6 +21,8 @@ DEFAULT_ENGINE = "osqueryi"
 
 TEXTS = ("address", "user", "proxy_jump", "osqueryi", "site")
 PATHS = ("hives", "identity_file", "certificate_file", "known_hosts", "ssh_config", "recording", "socket")
+LISTS = ("hives",)
+"""Settings that may be a list: exports of one machine, applied in this order."""
 SECONDS = ("timeout", "connect_timeout")
 FLAGS = ("agent",)
 VARIABLES = ("password_env", "passphrase_env")
@@ -69,7 +72,7 @@ def check_name(name: str, where: Place) -> None:
     raise InventoryError(f"unknown setting {name!r}", where=where, hint=suggestion(name, NAMES))
 
 
-def value_of(name: str, text: str, *, where: Place, folder: Path) -> Value:
+def value_of(name: str, text: str, *, where: Place, folder: Path) -> Single:
     """The value of setting ``name`` from its text; paths are taken from ``folder``, the inventory's own."""
     if name in PATHS:
         return _path(text, folder)

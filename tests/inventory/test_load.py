@@ -280,3 +280,17 @@ def test_ten_thousand_hosts_resolve_in_order(tmp_path: Path) -> None:
     inventory = load_inventory(write(tmp_path, "groups: {ws: {hosts: ['ws-[00001:10000]']}}"), {})
     assert len(inventory) == 10_000
     assert inventory.hosts[9_999].id == "ws-10000"
+
+
+def test_hives_may_be_a_list_of_exports_in_their_order(tmp_path: Path) -> None:
+    text = "hosts:\n  a: {engine: embedded, hives: [base.reg, change.reg]}\n"
+    inventory = load_inventory(write(tmp_path, text), {})
+    assert host(inventory, "a").settings["hives"] == (str(tmp_path / "base.reg"), str(tmp_path / "change.reg"))
+
+
+@pytest.mark.parametrize("value", ["[]", "[[a]]", "{a: b}"])
+def test_hives_that_are_no_list_of_texts_are_refused_with_their_line(value: str, tmp_path: Path) -> None:
+    with pytest.raises(InventoryError, match="hives") as refused:
+        load_inventory(write(tmp_path, f"hosts:\n  a: {{engine: embedded, hives: {value}}}\n"), {})
+    assert refused.value.where is not None
+    assert refused.value.where.line == 2
