@@ -1,0 +1,286 @@
+"""The console report: findings by host, coverage, counts, and what to do next, within the width of the terminal."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from fleetscan.model.finding import Severity
+from fleetscan.report.document import Covered, State, Verdict, entity_label
+from fleetscan.report.escape import visible
+from fleetscan.report.steps import next_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from fleetscan.report.document import Document, Finding, HostReport
+
+DEFAULT_WIDTH = 100
+"""Where the output is no terminal."""
+
+NARROWEST = 60
+MANY_HOSTS = 25
+"""From here on hosts with nothing to say share one line."""
+
+_HEADERS = ("severity", "certainty", "state", "rules", "what")
+_FIXED = _HEADERS[:3]
+_STATUSES = (Covered.COMPLETE, Covered.PARTIAL, Covered.UNREACHABLE)
+_COLOURS = {
+    Severity.CRITICAL: "1;35",
+    Severity.HIGH: "1;31",
+    Severity.MEDIUM: "33",
+    Severity.LOW: "36",
+    Severity.INFO: "2",
+}
+
+
+def render(document: Document, *, width: int = DEFAULT_WIDTH, colour: bool = False, everything: bool = False) -> str:
+    """The report as text that ends with a line break; ``everything`` lists stock and approved rows as well.
+
+    No line is wider than ``width`` (at least ``NARROWEST``). Colours are used only when asked for: the caller knows
+    whether it writes to a terminal and whether NO_COLOR is set.
+    """
+    width = max(width, NARROWEST)
+    lines = [
+        *_heading(document, width),
+        *_findings(document, width, colour=colour, everything=everything),
+        *_coverage(document, width),
+        *_blind_spots(document, width),
+        *_summary(document, width, colour=colour),
+        *_next(document, width),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _heading(document: Document, width: int) -> Iterator[str]:
+    sweep = document.sweep
+    reached = sum(not host.unreachable for host in document.hosts)
+    facts = (
+        f"{count(len(document.hosts), 'host')}, {reached} reached",
+        count(len(document.rules), "rule"),
+        f"baseline {sweep.baseline}" if sweep.baseline else "no baseline",
+    )
+    yield from wrap(f"Sweep {sweep.id}, {sweep.started:%Y-%m-%d %H:%M} UTC: {', '.join(facts)}", width)
+    for note in document.notes:
+        yield from wrap(f"Note: {note}", width)
+
+
+def _findings(document: Document, width: int, *, colour: bool, everything: bool) -> Iterator[str]:
+    titles = {rule.id: rule.title for rule in document.rules}
+    of_host: Mapping[str, list[Finding]] = defaultdict(list)
+    for finding in document.findings:
+        of_host[finding.host].append(finding)
+    quiet: list[HostReport] = []
+    for host in document.hosts:
+        shown = [finding for finding in of_host[host.name] if everything or _is_listed(finding)]
+        if not shown:
+            quiet.append(host)
+            continue
+        yield ""
+        yield from wrap(_host_line(host), width)
+        yield _table(shown, titles, width, colour=colour)
+        yield from wrap(_folded(of_host[host.name], everything=everything), width, indent="  ")
+    yield from _quiet_hosts([host for host in quiet if not host.unreachable], of_host, width)
+
+
+def _is_listed(finding: Finding) -> bool:
+    return finding.needs_attention or (finding.state is State.GONE and not finding.is_folded)
+
+
+def _host_line(host: HostReport) -> str:
+    facts = ", ".join(value for _, value in host.facts[:3] if value)
+    return f"{host.name}  {facts}".rstrip()
+
+
+def _table(findings: Iterable[Finding], titles: Mapping[str, str], width: int, *, colour: bool) -> str:
+    rows = sorted(findings, key=lambda finding: (-finding.severity, finding.certainty, finding.title))
+    words = [(str(finding.severity), str(finding.certainty), str(finding.state)) for finding in rows]
+    fixed = sum(_column_width(header, column) for header, column in zip(_FIXED, zip(*words, strict=True), strict=True))
+    rest = width - fixed - 2 * (len(_HEADERS) - 1)
+    rules_width = min(max(8, rest // 3), 30)
+    cells = [
+        (
+            _paint(severity, finding.severity) if colour else severity,
+            certainty,
+            state,
+            _lines((titles.get(rule, rule) for rule in finding.rule_ids), rules_width),
+            _lines(_what(finding), rest - rules_width),
+        )
+        for finding, (severity, certainty, state) in zip(rows, words, strict=True)
+    ]
+    return grid(cells, _HEADERS)
+
+
+def _what(finding: Finding) -> Iterator[str]:
+    entity = finding.entity
+    yield entity_label(entity)
+    changed = {change.name: change for change in finding.changes}
+    for name, value in entity.attributes:
+        if name in {"dll", "function"} and value and name not in changed:
+            yield f"{name} {value}"
+    for change in finding.changes:
+        yield f"{change.name}: {_side(change.old)} -> {_side(change.new)}"
+    yield from finding.reasons[:2]
+    yield from finding.qualifiers
+    if finding.prevalence:
+        yield f"on {finding.prevalence} hosts"
+    if finding.approval:
+        yield f"approved: {finding.approval}"
+    yield f"finding {finding.id}"
+
+
+def _side(value: str | None) -> str:
+    return "(absent)" if value is None else value
+
+
+def _folded(findings: Iterable[Finding], *, everything: bool) -> str:
+    """The one line for what is not listed."""
+    verdicts = Counter(finding.verdict for finding in findings if finding.is_folded)
+    approved = sum(finding.state is State.APPROVED and not finding.is_folded for finding in findings)
+    parts = [
+        f"{number} {word}"
+        for number, word in (
+            (verdicts[Verdict.KNOWN_GOOD], "known good"),
+            (verdicts[Verdict.LIKELY_STOCK], "likely stock, unconfirmed"),
+            (approved, "approved"),
+        )
+        if number
+    ]
+    return "" if everything or not parts else f"not listed: {'; '.join(parts)} (--all lists them)"
+
+
+def _quiet_hosts(hosts: Sequence[HostReport], of_host: Mapping[str, list[Finding]], width: int) -> Iterator[str]:
+    if not hosts:
+        return
+    yield ""
+    if len(hosts) >= MANY_HOSTS:
+        everything = [finding for host in hosts for finding in of_host[host.name]]
+        yield from wrap(f"{len(hosts)} hosts without findings. {_folded(everything, everything=False)}", width)
+        return
+    for host in hosts:
+        folded = _folded(of_host[host.name], everything=False)
+        yield from wrap(f"{host.name}: no findings{'; ' if folded else ''}{folded}", width)
+
+
+def _coverage(document: Document, width: int) -> Iterator[str]:
+    complete = [host for host in document.hosts if host.is_complete]
+    listed = document.hosts if len(document.hosts) < MANY_HOSTS else [h for h in document.hosts if not h.is_complete]
+    yield ""
+    yield from wrap(f"Coverage: {len(complete)} of {count(len(document.hosts), 'host')} complete", width)
+    if not listed:
+        return
+    counts = [(host, Counter(scope.status for scope in host.scopes)) for host in listed]
+    name_width = min(max(len("host"), *(columns(visible(host.name)) for host in listed)), width // 4)
+    why_width = width - max(name_width, len("host") + 2) - sum(len(word) + 2 for word in _STATUSES) - 2 * 4
+    rows = [
+        (
+            "\n".join(wrap(host.name, name_width)),
+            *(str(numbers[status]) for status in _STATUSES),
+            _lines(_reasons(host), why_width),
+        )
+        for host, numbers in counts
+    ]
+    yield grid(rows, ("host", *_STATUSES, "why"))
+
+
+def _reasons(host: HostReport) -> Iterator[str]:
+    reasons = Counter(
+        f"{scope.reason}: {scope.detail}" if scope.detail else scope.reason for scope in host.scopes if scope.reason
+    )
+    for reason, number in reasons.most_common(3):
+        yield f"{reason} ({count(number, 'scope')})"
+    if len(reasons) > 3:  # noqa: PLR2004 - the three above
+        yield f"{len(reasons) - 3} more reasons: fleetscan report --format csv"
+
+
+def _blind_spots(document: Document, width: int) -> Iterator[str]:
+    spots = [(host.name, *spot) for host in document.hosts for spot in host.blind_spots]
+    if spots:
+        yield ""
+        yield from wrap(f"Blind spots: {count(len(spots), 'place')} where the registry table hides something", width)
+    for name, kind, key, detail in spots[:10]:
+        yield from wrap(f"{name}: {kind}: {key}: {detail}", width, indent="  ")
+    if len(spots) > 10:  # noqa: PLR2004 - the ten above
+        yield f"  and {len(spots) - 10} more (--format html lists them)"
+
+
+def _summary(document: Document, width: int, *, colour: bool) -> Iterator[str]:
+    severities = document.severities
+    parts = [
+        f"{severities[severity]} {_paint(str(severity), severity) if colour else severity}"
+        for severity in sorted(Severity, reverse=True)
+        if severities[severity]
+    ]
+    states = [f"{number} {state}" for state, number in document.states.items() if state is not State.NO_BASELINE]
+    yield ""
+    yield f"Findings: {', '.join(parts) or 'none'}"
+    if states:
+        yield from wrap(f"Against the baseline: {', '.join(states)}", width)
+
+
+def _next(document: Document, width: int) -> Iterator[str]:
+    yield ""
+    yield "What to do next"
+    for step in next_steps(document):
+        yield from wrap(step.why, width, indent="  ")
+        # A command is never broken: it is there to be copied.
+        yield f"    {step.command}"
+
+
+def grid(rows: Sequence[Sequence[str]], headers: Sequence[str]) -> str:
+    """The rows as tabulate's simple table; cells must be ``visible`` already, lines carry no trailing blanks."""
+    table = tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True)
+    return "\n".join(line.rstrip() for line in table.splitlines())
+
+
+def _column_width(header: str, cells: Iterable[str]) -> int:
+    """Tabulate keeps two columns free beside a header."""
+    return max(len(header) + 2, *map(len, cells))
+
+
+def _lines(texts: Iterable[str], width: int) -> str:
+    return "\n".join(line for text in texts for line in wrap(text, width))
+
+
+def count(number: int, noun: str) -> str:
+    """``1 host``, ``2 hosts``."""
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def columns(text: str) -> int:
+    """How many columns of a terminal the text takes: wide characters take two, combining ones none."""
+    return sum(_char_columns(char) for char in text)
+
+
+def _char_columns(char: str) -> int:
+    if unicodedata.combining(char):
+        return 0
+    return 2 if unicodedata.east_asian_width(char) in {"W", "F"} else 1
+
+
+def wrap(text: str, width: int, *, indent: str = "") -> Iterator[str]:
+    """The ``visible`` text in lines of at most ``width`` columns; no text gives no line."""
+    room = width - len(indent)
+    rest = visible(text).strip(" ")
+    while columns(rest) > room:
+        cut = _break(rest, room)
+        yield indent + rest[:cut].rstrip(" ")
+        rest = rest[cut:].lstrip(" ")
+    if rest:
+        yield indent + rest
+
+
+def _break(text: str, room: int) -> int:
+    """Where to break: the last blank that fits, else after a backslash of the second half, else where the room ends."""
+    used = list(accumulate(map(_char_columns, text[: room + 1])))
+    longest = sum(taken <= room for taken in used)
+    blank = text.rfind(" ", 1, longest + 1)
+    return (blank if blank > 0 else text.rfind("\\", room // 2, longest) + 1) or max(longest, 1)
+
+
+def _paint(text: str, severity: Severity) -> str:
+    return f"\x1b[{_COLOURS[severity]}m{text}\x1b[0m"

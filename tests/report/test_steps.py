@@ -1,0 +1,46 @@
+"""The next steps are commands of this program, for what the report found."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fleetscan.cli.main import VERBS
+from fleetscan.report.steps import next_steps
+
+if TYPE_CHECKING:
+    from fleetscan.report.document import Document
+
+
+def test_every_command_starts_with_a_verb_of_this_program(document: Document) -> None:
+    words = [shlex.split(step.command)[:2] for step in next_steps(document)]
+    assert all(program == "fleetscan" and verb in VERBS for program, verb in words)
+
+
+def test_the_worst_finding_is_named_first(document: Document) -> None:
+    assert next_steps(document)[0].command == "fleetscan triage f-3a91c07be2d4"
+
+
+def test_a_sweep_without_baseline_is_told_how_to_make_one(silent: Document) -> None:
+    without = replace(silent, sweep=replace(silent.sweep, baseline=""))
+    commands = [step.command for step in next_steps(without)]
+    assert "fleetscan baseline create first --sweep 20261121-2000-7f3a" in commands
+    assert not any("baseline create" in step.command for step in next_steps(silent))
+
+
+def test_a_changed_host_key_is_to_be_compared_not_trusted_blindly(document: Document) -> None:
+    lost = document.hosts[-1]
+    stranger = replace(lost, scopes=tuple(replace(scope, reason="host key") for scope in lost.scopes))
+    step = next(
+        step for step in next_steps(replace(document, hosts=(stranger,), findings=())) if "trust" in step.command
+    )
+    assert step.command == "fleetscan hosts trust srv-03"
+    assert "compare" in step.why
+
+
+def test_a_hostile_host_name_stays_one_word_of_the_command(document: Document) -> None:
+    name = "x; rm -rf ~ \x1b[2J'"
+    lost = replace(document.hosts[-1], name=name)
+    step = next(step for step in next_steps(replace(document, hosts=(lost,), findings=())) if "check" in step.command)
+    assert shlex.split(step.command)[3] == "x; rm -rf ~ <U+001B>[2J'"

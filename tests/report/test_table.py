@@ -1,0 +1,86 @@
+"""The console report fits the terminal, says what matters and lets nothing through that acts on the terminal."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetscan.report.table import MANY_HOSTS, NARROWEST, columns, render, wrap
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from fleetscan.report.document import Document
+
+SGR = re.compile(r"\x1b\[[0-9;]+m")
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_golden_table(document: Document, golden: Callable[[str, str], None], width: int) -> None:
+    golden(f"table-{width}.txt", render(document, width=width))
+
+
+def test_golden_table_of_a_silent_sweep(silent: Document, golden: Callable[[str, str], None]) -> None:
+    golden("table-silent.txt", render(silent))
+
+
+@pytest.mark.parametrize("width", [10, NARROWEST, 73, 80, 100, 200])
+def test_no_line_is_wider_than_the_terminal_but_commands(document: Document, width: int) -> None:
+    lines = render(document, width=width, everything=True).splitlines()
+    wide = [line for line in lines if columns(line) > max(width, NARROWEST) and not line.startswith("    fleetscan ")]
+    assert not wide
+
+
+def test_wide_characters_count_twice(document: Document) -> None:
+    finding = document.findings[0]
+    wide = replace(finding, reasons=("中文" * 60,), evidence=())
+    lines = render(replace(document, findings=(wide,)), width=80).splitlines()
+    assert not [line for line in lines if columns(line) > 80 and not line.startswith("    fleetscan ")]
+
+
+def test_stock_rows_fold_into_one_line_per_host_and_all_lists_them(document: Document) -> None:
+    folded, listed = render(document), render(document, everything=True)
+    assert "CryptSIPDllGetSignedDataMsg" not in folded
+    assert "ws-09: no findings; not listed: 1 known good; 1 likely stock, unconfirmed (--all lists them)" in folded
+    assert listed.count("CryptSIPDllGetSignedDataMsg") == 5
+    assert "not listed" not in listed
+
+
+def test_approved_findings_are_counted_not_listed(document: Document) -> None:
+    assert "f-approved0001" not in render(document)
+    assert "f-approved0001" in render(document, everything=True)
+
+
+def test_colours_only_when_asked_for(document: Document) -> None:
+    plain, coloured = render(document), render(document, colour=True)
+    assert "\x1b" not in plain
+    assert SGR.search(coloured)
+    assert [line.split() for line in SGR.sub("", coloured).splitlines()] == [
+        line.split() for line in plain.splitlines()
+    ]
+
+
+def test_a_lost_host_is_not_called_clean(document: Document) -> None:
+    text = render(document)
+    assert "srv-03: no findings" not in text
+    assert re.search(r"srv-03 +0 +0 +2 +timeout \(2 scopes\)", text)
+
+
+def test_many_quiet_hosts_share_one_line(silent: Document) -> None:
+    host = silent.hosts[0]
+    many = replace(silent, hosts=tuple(replace(host, name=f"h{n}") for n in range(MANY_HOSTS)))
+    lines = render(many).splitlines()
+    assert f"{MANY_HOSTS} hosts without findings." in lines
+    assert len(lines) < MANY_HOSTS
+
+
+@given(st.text(), st.integers(1, 40))
+def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
+    lines = list(wrap(text, width))
+    assert "".join(lines).replace(" ", "") == "".join(wrap(text, 10**6)).replace(" ", "")
+    assert all(columns(line) <= max(width, 2) for line in lines)
