@@ -39,6 +39,7 @@ class Reason(StrEnum):
     HIDDEN = "hidden"  # something stands where the table cannot show it
     NOT_LOADED = "profile not loaded"
     NOT_ASKED = "not asked"
+    INTERNAL = "internal error"  # a bug of fleetscan; its debug log holds the traceback
 
 
 @dataclass(frozen=True, slots=True)
