@@ -1,0 +1,371 @@
+"""Hosts x plan -> a stream of HostResult: how many at once, how long, how often, and when to stop."""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import queue
+import random
+import signal
+import threading
+import time
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from itertools import count
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from fleetscan.model.snapshot import (
+    Complete,
+    HostFacts,
+    HostResult,
+    Partial,
+    Reason,
+    ScopeResult,
+    Unreachable,
+)
+from fleetscan.planner.plan import Failed, assemble
+from fleetscan.progress import (
+    HostFinished,
+    HostRetried,
+    HostStarted,
+    Silent,
+    SweepEnded,
+    SweepStarted,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from types import FrameType
+
+    from fleetscan.engines.interface import Answers, Engine
+    from fleetscan.model.host import Host
+    from fleetscan.model.snapshot import BlindSpot, RawAnswer
+    from fleetscan.planner.plan import Answer, Plan, Statement
+    from fleetscan.progress import Observer
+
+LOG = logging.getLogger(__name__)
+
+RETRYABLE = frozenset({Reason.DNS, Reason.REFUSED, Reason.TIMEOUT, Reason.CONNECTION, Reason.TRUNCATED})
+"""Reasons that may pass by themselves. AUTH is not one: asking again locks accounts."""
+
+_TICK = 0.2  # how long a request to stop may wait for the loop to look
+_OVERDUE = 5.0  # an engine keeps its deadline by contract; after this the dispatcher no longer waits for it
+_LOOKAHEAD = 1000  # hosts that may wait for their group or for another attempt
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """How hard a fleet may be asked. ``concurrency`` and ``group_concurrency`` count hosts; times are seconds."""
+
+    concurrency: int = 50
+    group_concurrency: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    host_seconds: float = 120.0
+    total_seconds: float | None = None
+    attempts: int = 3
+    backoff_seconds: float = 1.0
+    backoff_cap_seconds: float = 30.0
+    stop_seconds: float = 2.0
+    """How long hosts in flight may still finish once the sweep was told to stop."""
+
+
+def backoff(attempt: int, limits: Limits, random_: random.Random) -> float:
+    """Seconds before the attempt after ``attempt``: doubled each time, capped, and drawn between half and whole."""
+    whole = min(limits.backoff_cap_seconds, limits.backoff_seconds * 2.0 ** min(attempt - 1, 30))
+    return whole * (0.5 + random_.random() / 2)
+
+
+@contextmanager
+def stop_on_signals() -> Iterator[threading.Event]:
+    """An event that Ctrl-C and SIGTERM set; a second Ctrl-C interrupts at once. Only in the main thread."""
+    stop = threading.Event()
+
+    def handle(number: int, _frame: FrameType | None) -> None:
+        if stop.is_set() and number == signal.SIGINT:
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Job:
+    """One host on its way: how often it was asked, and what it answered so far."""
+
+    host: Host
+    began: float
+    deadline: float
+    started: datetime
+    attempt: int = 1
+    answers: Mapping[str, Answer] = field(default_factory=lambda: MappingProxyType({}))
+    raw: tuple[RawAnswer, ...] = ()
+    blind_spots: tuple[BlindSpot, ...] = ()
+    notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+
+    def taking(self, given: Answers) -> _Job:
+        """The job with what an attempt gave."""
+        return replace(
+            self,
+            answers={**self.answers, **given.answers},
+            raw=(*self.raw, *given.raw),
+            blind_spots=(*self.blind_spots, *given.blind_spots),
+            notes={**self.notes, **dict(given.notes)},
+        )
+
+    def missing(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
+        """The statements without an answer, or whose failure may pass."""
+        return tuple(s for s in statements if s.id not in self.answers or self._may_pass(s))
+
+    def _may_pass(self, statement: Statement) -> bool:
+        answer = self.answers[statement.id]
+        return isinstance(answer, Failed) and answer.reason in RETRYABLE
+
+
+@dataclass(frozen=True, slots=True)
+class _Arrival:
+    """What a thread brings back: a result, or none if the host is to be asked again."""
+
+    ticket: int
+    job: _Job
+    result: HostResult | None
+
+
+class Dispatcher:
+    """Asks hosts and gives results in the order in which they arrive.
+
+    ``engine_named`` gives the engine of a name. Memory does not grow with the number of hosts: they are taken from
+    their iterator as slots become free, and results wait for their reader in a short line. Whatever a host or an
+    engine does, the sweep goes on.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        engine_named: Callable[[str], Engine],
+        *,
+        limits: Limits | None = None,
+        stop: threading.Event | None = None,
+        observer: Observer | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        random_: random.Random | None = None,
+    ) -> None:
+        """``stop`` is set from anywhere to end the sweep; ``clock``, ``now`` and ``random_`` are for tests."""
+        self._plan = plan
+        self._engine_named = engine_named
+        self._limits = limits or Limits()
+        self._stop = stop or threading.Event()
+        self._observer = observer or Silent()
+        self._clock = clock
+        self._now = now
+        self._random = random_ or random.Random()  # noqa: S311 - jitter, not secrets
+        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        self._running: dict[int, _Job] = {}
+        self._busy: Counter[str] = Counter()
+        self._blocked: deque[Host] = deque()
+        self._retries: list[tuple[float, int, _Job]] = []
+        self._tickets = count()
+        self._overall = float("inf")
+        self._stopped_at: float | None = None
+
+    def run(self, hosts: Iterable[Host], *, total: int | None = None) -> Iterator[HostResult]:
+        """A result for every host that was asked; ``total`` is for the display.
+
+        When told to stop, hosts in flight get a short time, then they are given as cancelled; hosts not yet asked give
+        no result and stay pending. When the overall deadline passes, they are given as not covered, with that reason.
+        """
+        if self._limits.total_seconds is not None:
+            self._overall = self._clock() + self._limits.total_seconds
+        self._observer.notify(SweepStarted(total))
+        feed = iter(hosts)
+        try:
+            self._start(feed)
+            while self._running or self._retries or self._blocked:
+                results = list(self._collect())
+                # Before the reader works on what arrived, so that no slot stands idle meanwhile.
+                self._start(feed)
+                yield from results
+            if not self._stop.is_set():
+                yield from map(self._never_asked, feed)
+        finally:
+            self._observer.notify(SweepEnded(self._stop.is_set()))
+
+    # Starting
+
+    def _start(self, feed: Iterator[Host]) -> None:
+        """Fill the free slots: attempts that are due again, then hosts that waited for their group, then new ones."""
+        now = self._clock()
+        while self._may_start(now) and self._retries and self._retries[0][0] <= now:
+            self._launch(heapq.heappop(self._retries)[2])
+        for _ in range(len(self._blocked)):
+            if not self._may_start(now):
+                return
+            self._admit(self._blocked.popleft(), now)
+        while self._may_start(now) and len(self._blocked) + len(self._retries) < _LOOKAHEAD:
+            host = next(feed, None)
+            if host is None:
+                return
+            self._admit(host, now)
+
+    def _may_start(self, now: float) -> bool:
+        return len(self._running) < self._limits.concurrency and not self._stop.is_set() and now < self._overall
+
+    def _admit(self, host: Host, now: float) -> None:
+        limits = self._limits.group_concurrency
+        if any(self._busy[group] >= limits[group] for group in host.groups if group in limits):
+            self._blocked.append(host)
+            return
+        seconds = float(host.settings.get("timeout", self._limits.host_seconds))
+        deadline = min(now + seconds, self._overall)
+        self._launch(_Job(host=host, began=now, deadline=deadline, started=self._now()))
+
+    def _launch(self, job: _Job) -> None:
+        ticket = next(self._tickets)
+        self._running[ticket] = job
+        self._busy.update(job.host.groups)
+        self._observer.notify(HostStarted(job.host.id, job.attempt))
+        # A daemon: a thread stuck in an engine must not keep the process from ending.
+        threading.Thread(target=self._ask, args=(ticket, job), name=f"ask {job.host.id}", daemon=True).start()
+
+    def _ask(self, ticket: int, job: _Job) -> None:
+        """Ask, in a thread of its own. Here is the one guard: a bug in one host's path does not end the sweep."""
+        statements = job.missing(self._plan.statements)
+        try:
+            given = self._engine_named(job.host.engine).ask(job.host, statements, deadline=job.deadline)
+            after = job.taking(given)
+            result = None if self._ask_again(after) else self._result(after)
+        except Exception as error:
+            LOG.debug("asking %s failed", job.host.id, exc_info=True)
+            after, result = job, self._uncovered(job, Reason.INTERNAL, f"{type(error).__name__}: {error}")
+        self._arrivals.put(_Arrival(ticket, after, result))
+
+    def _ask_again(self, job: _Job) -> bool:
+        if job.attempt >= self._limits.attempts or not job.missing(self._plan.statements) or self._stop.is_set():
+            return False
+        # An attempt that could not even wait for its turn would only turn the reason into "deadline".
+        return self._clock() + self._limits.backoff_seconds * 2 < job.deadline
+
+    # Collecting
+
+    def _collect(self) -> Iterator[HostResult]:
+        """Results of the threads that came back, and of those nobody waits for any longer."""
+        for arrival in self._arrived():
+            job = self._running.pop(arrival.ticket, None)
+            if job is None:
+                continue  # given up before; its host has its result
+            self._busy.subtract(job.host.groups)
+            if arrival.result is not None:
+                yield self._finished(arrival.result, job)
+            else:
+                self._retry(arrival.job)
+        yield from self._given_up()
+        yield from self._overdue_retries()
+
+    def _arrived(self) -> Iterator[_Arrival]:
+        with suppress(queue.Empty):
+            yield self._arrivals.get(timeout=self._patience())
+            # Bounded: whatever arrives while these are handled waits for the next round.
+            for _ in range(self._limits.concurrency):
+                yield self._arrivals.get_nowait()
+
+    def _patience(self) -> float:
+        """How long nothing but an arrival can matter."""
+        if not self._retries or len(self._running) >= self._limits.concurrency:
+            return _TICK
+        return min(_TICK, max(0.0, self._retries[0][0] - self._clock()))
+
+    def _retry(self, job: _Job) -> None:
+        delay = backoff(job.attempt, self._limits, self._random)
+        failures = (answer.reason for answer in job.answers.values() if isinstance(answer, Failed))
+        reason = next((reason for reason in failures if reason in RETRYABLE), Reason.NOT_ASKED)
+        self._observer.notify(HostRetried(job.host.id, job.attempt, reason, delay))
+        again = replace(job, attempt=job.attempt + 1)
+        heapq.heappush(self._retries, (self._clock() + delay, next(self._tickets), again))
+
+    def _given_up(self) -> Iterator[HostResult]:
+        """Hosts whose engine overran its deadline, or that are still in flight after the sweep was stopped."""
+        now = self._clock()
+        if self._stop.is_set() and self._stopped_at is None:
+            self._stopped_at = now
+        stopped = self._stopped_at is not None and now >= self._stopped_at + self._limits.stop_seconds
+        for ticket, job in list(self._running.items()):
+            if stopped or now > job.deadline + _OVERDUE:
+                del self._running[ticket]
+                self._busy.subtract(job.host.groups)
+                reason = Reason.CANCELLED if stopped else Reason.DEADLINE
+                yield self._finished(self._uncovered(job, reason, "given up while it was asked"), job)
+
+    def _overdue_retries(self) -> Iterator[HostResult]:
+        """Hosts that wait for another attempt but will not get it: they keep the answers and reasons they have."""
+        if self._stop.is_set() or self._clock() >= self._overall:
+            for _, _, job in self._retries:
+                yield self._finished(self._result(job), job)
+            self._retries.clear()
+            # These were never asked.
+            blocked = list(self._blocked)
+            self._blocked.clear()
+            if not self._stop.is_set():
+                yield from map(self._never_asked, blocked)
+
+    # Results
+
+    def _result(self, job: _Job) -> HostResult:
+        facts, scopes = assemble(self._plan, job.answers)
+        if sorted(s.scope_id for s in scopes) != sorted(scope.id for scope in self._plan.scopes):
+            raise AssertionError("a scope without exactly one status")
+        return HostResult(
+            host=job.host.id,
+            facts=_with_notes(facts, job.notes),
+            scopes=scopes,
+            started=job.started,
+            finished=self._now(),
+            raw=job.raw,
+            blind_spots=job.blind_spots,
+        )
+
+    def _uncovered(self, job: _Job, reason: Reason, detail: str) -> HostResult:
+        """A result of a host of which nothing is known."""
+        scopes = tuple(
+            ScopeResult(scope_id=scope.id, status=Unreachable(reason, detail)) for scope in self._plan.scopes
+        )
+        facts = _with_notes(HostFacts(), job.notes)
+        return HostResult(
+            host=job.host.id, facts=facts, scopes=scopes, started=job.started, finished=self._now(), raw=job.raw
+        )
+
+    def _never_asked(self, host: Host) -> HostResult:
+        now = self._clock()
+        job = _Job(host=host, began=now, deadline=now, started=self._now())
+        detail = "the sweep's deadline passed before it was asked"
+        return self._finished(self._uncovered(job, Reason.DEADLINE, detail), job)
+
+    def _finished(self, result: HostResult, job: _Job) -> HostResult:
+        statuses = [scope.status for scope in result.scopes]
+        missing = next((status for status in statuses if not isinstance(status, Complete)), None)
+        self._observer.notify(
+            HostFinished(
+                host=result.host,
+                seconds=self._clock() - job.began,
+                complete=sum(isinstance(status, Complete) for status in statuses),
+                partial=sum(isinstance(status, Partial) for status in statuses),
+                unreachable=sum(isinstance(status, Unreachable) for status in statuses),
+                reason=missing.reason if missing else "",
+                detail=missing.detail if missing else "",
+            )
+        )
+        return result
+
+
+def _with_notes(facts: HostFacts, notes: Mapping[str, str]) -> HostFacts:
+    """The facts with what only the transport knows; what the host said itself is not overwritten."""
+    if not notes:
+        return facts
+    version = facts.osquery_version or notes.get("osquery_version", "")
+    return replace(facts, osquery_version=version, extra=MappingProxyType({**notes, **facts.extra}))
