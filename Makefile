@@ -33,7 +33,7 @@ $(STAMP)run: pyproject.toml | $(VENV)/bin/python
 	@touch $@
 
 $(STAMP)dev: pyproject.toml | $(VENV)/bin/python
-	$(PY) -m pip install --quiet --editable '.[postgresql,dask,watch]' --group lint --group test
+	$(PY) -m pip install --quiet --editable '.[postgresql,dask]' --group lint --group test
 	@touch $@ $(STAMP)run
 
 clean:
