@@ -1,40 +1,48 @@
 # The two commands of the README (`make demo`, `make test`) and the parts they are made of.
 # Everything lives in .venv; a stamp keeps a second run from installing again.
 VENV := .venv
-PY := $(VENV)/bin/python
-STAMP := $(VENV)/.stamp-
+BIN := $(VENV)/bin
+DEMO_STORE ?= fleetscan.db
 
-.PHONY: demo test lint types layers unit install docs clean
+.PHONY: demo test check lint types layers servers unit docs clean
 
-demo: $(STAMP)run
-	@$(VENV)/bin/fleetscan sweep -i inventory/demo.yml --store $(or $(STORE),fleetscan.db)
+demo: $(VENV)/.installed
+	@$(BIN)/fleetscan sweep -i inventory/demo.yml --store $(DEMO_STORE)
 
-test: lint types layers unit
+test: check unit
 
-lint: $(STAMP)dev
-	$(VENV)/bin/ruff check .
-	$(VENV)/bin/ruff format --check .
+check: lint types layers
 
-types: $(STAMP)dev
-	$(VENV)/bin/mypy
+lint: $(VENV)/.installed-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 
-layers: $(STAMP)dev
-	$(VENV)/bin/lint-imports
+types: $(VENV)/.installed-dev
+	$(BIN)/mypy
 
-unit: $(STAMP)dev
-	$(VENV)/bin/pytest -n 2 --cov --cov-report=term
+layers: $(VENV)/.installed-dev
+	$(BIN)/lint-imports
 
-$(VENV)/bin/python:
+unit: $(VENV)/.installed-dev servers
+	$(BIN)/pytest -n 2 --dist loadgroup --cov --cov-report=term
+
+servers:
+	tests/install-servers.sh
+
+docs: $(VENV)/.installed
+	$(BIN)/python docs/generate_reference.py
+
+$(BIN)/python:
 	python3 -m venv $(VENV)
-	$(PY) -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --upgrade pip
 
-$(STAMP)run: pyproject.toml | $(VENV)/bin/python
-	$(PY) -m pip install --quiet --editable .
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-$(STAMP)dev: pyproject.toml | $(VENV)/bin/python
-	$(PY) -m pip install --quiet --editable '.[postgresql,dask]' --group lint --group test
-	@touch $@ $(STAMP)run
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable '.[postgresql,dask]' --group lint --group test
+	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
