@@ -1,0 +1,102 @@
+"""Baselines: names for sweeps, with or without a golden host."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from sqlalchemy import delete, insert, select, text
+
+from fleetscan.errors import StoreError
+from fleetscan.model.host import HostId
+from fleetscan.store import schema
+from fleetscan.store.content import microseconds, moment
+from fleetscan.store.digest import readable
+from fleetscan.store.interface import Baseline, SweepId
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
+    from fleetscan.store.database import Database
+
+_HINT = "fleetscan baseline list"
+
+
+def put(database: Database, baseline: Baseline) -> None:
+    """Keep a baseline; the name must be free and the sweep must have its answers."""
+    if not baseline.name.strip() or readable(baseline.name) != baseline.name or baseline.name == "latest":
+        raise StoreError(f"a baseline cannot have this name: {baseline.name!a}", hint="letters, digits, - and _")
+
+    def action(connection: Connection) -> None:
+        taken = select(schema.baseline.c.name).where(schema.baseline.c.name == baseline.name)
+        if connection.execute(taken).first():
+            raise StoreError(
+                f"there is a baseline {baseline.name} already", hint=f"fleetscan baseline delete {baseline.name}"
+            )
+        sweep = connection.execute(
+            select(schema.sweep.c.id, schema.sweep.c.pruned).where(schema.sweep.c.name == baseline.sweep)
+        ).one_or_none()
+        if sweep is None or sweep.pruned is not None:
+            state = "there is no sweep" if sweep is None else "the answers were pruned of sweep"
+            raise StoreError(f"{state} {baseline.sweep}", where=database.name, hint="fleetscan store sweeps")
+        host = None if baseline.host is None else _host(connection, sweep.id, baseline)
+        connection.execute(
+            insert(schema.baseline).values(
+                name=baseline.name,
+                sweep=sweep.id,
+                host=host,
+                created=microseconds(baseline.created),
+                note=readable(baseline.note),
+            )
+        )
+
+    database.write(action)
+
+
+def _host(connection: Connection, sweep: int, baseline: Baseline) -> int:
+    number = connection.execute(
+        text(
+            "SELECT h.id FROM host h JOIN result r ON r.host = h.id"
+            " WHERE r.sweep = :sweep AND r.tree IS NOT NULL AND h.name = :name"
+        ),
+        {"sweep": sweep, "name": baseline.host},
+    ).scalar()
+    if number is None:
+        raise StoreError(f"sweep {baseline.sweep} has no answer of host {baseline.host}", hint="choose another host")
+    return int(number)
+
+
+def load(database: Database) -> tuple[Baseline, ...]:
+    """All baselines by name."""
+    query = text("""
+        SELECT b.name, s.name AS sweep, h.name AS host, b.created, b.note
+        FROM baseline b JOIN sweep s ON s.id = b.sweep LEFT JOIN host h ON h.id = b.host""")
+    with database.reading() as connection:
+        found = tuple(
+            Baseline(
+                name=row.name,
+                sweep=SweepId(row.sweep),
+                host=None if row.host is None else HostId(row.host),
+                created=moment(row.created),
+                note=row.note,
+            )
+            for row in connection.execute(query)
+        )
+    return tuple(sorted(found, key=lambda baseline: baseline.name))
+
+
+def find(database: Database, name: str) -> Baseline:
+    """The baseline of that name."""
+    for baseline in load(database):
+        if baseline.name == name:
+            return baseline
+    raise StoreError(f"there is no baseline {name}", where=database.name, hint=_HINT)
+
+
+def remove(database: Database, name: str) -> None:
+    """Forget the name."""
+
+    def action(connection: Connection) -> None:
+        if connection.execute(delete(schema.baseline).where(schema.baseline.c.name == name)).rowcount == 0:
+            raise StoreError(f"there is no baseline {name}", where=database.name, hint=_HINT)
+
+    database.write(action)

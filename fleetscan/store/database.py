@@ -1,0 +1,223 @@
+"""A database behind the store: one SQLite file or a PostgreSQL server, and what their errors mean for a user."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from sqlalchemy import create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from fleetscan.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import TypeVar
+
+    from sqlalchemy import URL, Connection, Engine
+
+    T = TypeVar("T")
+
+BUSY_SECONDS = 60
+ATTEMPTS = 5
+_LOCK = 0x666C7363  # PostgreSQL advisory lock: shared by writers, exclusive for seals, migration and prune
+_SQLITE_HEADER = 100
+_SQLITE_MAGIC = b"SQLite format 3\0"
+_WRITING: Final = "fleetscan_writing"
+
+
+class StaleNumbersError(Exception):
+    """A remembered number is no longer valid, because another process pruned; the action is tried again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """An open database. ``name`` is what errors and tables show: never a password."""
+
+    engine: Engine
+    name: str
+
+    @property
+    def is_sqlite(self) -> bool:
+        """Is it a single file?"""
+        return self.engine.dialect.name == "sqlite"
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """One consistent view, whatever others write meanwhile."""
+        with explained(self.name), self.engine.connect() as connection:
+            if not self.is_sqlite:
+                connection.execution_options(isolation_level="REPEATABLE READ")
+            yield connection
+
+    def write(self, action: Callable[[Connection], T], *, alone: bool = False) -> T:
+        """Run ``action`` in one transaction, again where databases ask for that; ``alone``: no other writer."""
+        with explained(self.name):
+            for _ in range(ATTEMPTS - 1):
+                try:
+                    return self._once(action, alone=alone)
+                except StaleNumbersError:
+                    continue
+                except DBAPIError as error:
+                    if not _worth_another_try(error):
+                        raise
+            return self._once(action, alone=alone)
+
+    def _once(self, action: Callable[[Connection], T], *, alone: bool) -> T:
+        with self.engine.connect() as connection:
+            connection.execution_options(**{_WRITING: True})
+            with connection.begin():
+                if not self.is_sqlite:
+                    lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+                    connection.execute(text(f"SELECT {lock}({_LOCK})"))
+                return action(connection)
+
+    def close(self) -> None:
+        """Release all connections."""
+        self.engine.dispose()
+
+
+def connect(place: str | Path, *, create: bool) -> Database:
+    """Open a path, ``sqlite:///path`` or ``postgresql://...``; the schema is not looked at."""
+    if isinstance(place, str) and "://" in place:
+        url = _parse_url(place)
+        if url.get_backend_name() == "postgresql":
+            return _postgresql(url)
+        if url.get_backend_name() != "sqlite" or not url.database:
+            raise StoreError(
+                f"unknown kind of store: {url.render_as_string(hide_password=True)}",
+                hint="a file name, sqlite:///FILE or postgresql://USER@HOST/NAME",
+            )
+        place = url.database
+    return _sqlite(Path(place), create=create)
+
+
+def _parse_url(place: str) -> URL:
+    try:
+        return make_url(place)
+    except (ArgumentError, ValueError) as error:
+        scheme = place.partition("://")[0]  # the rest may hold a password
+        raise StoreError(
+            f"cannot read the {scheme}:// address of the store", hint="postgresql://USER@HOST:PORT/NAME"
+        ) from error
+
+
+def _sqlite(path: Path, *, create: bool) -> Database:
+    _check_file(path, create=create)
+    engine = create_engine(
+        f"sqlite:///{path}".replace("?", "%3F"), connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        # NORMAL in WAL mode: a killed process loses nothing, a power cut at most the last hosts; never damaged.
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -32768"):
+            connection.execute(f"PRAGMA {pragma}")
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # IMMEDIATE: a writer waits at its start, where nothing is lost, and never fails half-way for a reader's lock.
+        writing = connection.get_execution_options().get(_WRITING, False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
+
+    return Database(engine, str(path))
+
+
+def _check_file(path: Path, *, create: bool) -> None:
+    """Refuse what SQLite would only notice late, and never create a file where a folder or nothing is meant."""
+    with explained(str(path)):
+        if not path.exists():
+            if not create:
+                raise StoreError("there is no store", where=str(path), hint="fleetscan sweep --store FILE creates one")
+            if not path.parent.is_dir():
+                raise StoreError("the folder of the store does not exist", where=str(path), hint="create the folder")
+            return
+        if path.is_dir():
+            raise StoreError("the store is a folder", where=str(path), hint="name a file")
+        with path.open("rb") as file:
+            header = file.read(_SQLITE_HEADER)
+        size = path.stat().st_size
+    if not header:  # created by a process that was killed before its first write
+        return
+    if len(header) < _SQLITE_HEADER or not header.startswith(_SQLITE_MAGIC):
+        raise StoreError("this file is not a fleetscan store", where=str(path), hint="name another file with --store")
+    page = int.from_bytes(header[16:18], "big")
+    page = 65536 if page == 1 else page
+    if size < page * int.from_bytes(header[28:32], "big"):
+        raise StoreError("the store is truncated", where=str(path), hint="restore it from a backup")
+
+
+def _postgresql(url: URL) -> Database:
+    name = url.render_as_string(hide_password=True)
+    try:
+        engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    except ImportError as error:
+        raise StoreError(
+            "PostgreSQL needs a package that is not installed", where=name, hint="pip install 'fleetscan[postgresql]'"
+        ) from error
+    except (SQLAlchemyError, TypeError, ValueError) as error:
+        raise StoreError(
+            "cannot use this PostgreSQL address", where=name, hint="postgresql://USER@HOST/NAME"
+        ) from error
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        # Like SQLite's NORMAL: a crash of the database server may lose the last hosts, which a resume asks again.
+        connection.execute("SET synchronous_commit = off")
+        connection.commit()
+
+    return Database(engine, name)
+
+
+@contextmanager
+def explained(name: str) -> Iterator[None]:
+    """The one place where a database's errors become StoreError."""
+    try:
+        yield
+    except StaleNumbersError as error:
+        raise StoreError("the store is being pruned all the time", where=name, hint="run prune later") from error
+    except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+        what, hint = _meaning(error)
+        raise StoreError(what, where=name, hint=hint) from error
+
+
+_MEANINGS: Final = (
+    (("disk is full", "no space left", "could not extend file", "file too large"),
+     "the disk is full; what was stored before is safe", "free space, then fleetscan sweep --resume"),
+    (("readonly database", "read-only", "permission denied"),
+     "the store cannot be written", "check the permissions of the file and its folder, or name another with --store"),
+    (("unable to open database file",),
+     "the store cannot be opened", "check the path and the permissions of the file and its folder"),
+    (("database is locked", "lock timeout"),
+     "another process keeps the store busy", "wait until it has finished"),
+    (("not a database", "file is encrypted"),
+     "this file is not a fleetscan store", "name another file with --store"),
+    (("malformed", "disk i/o error"),
+     "the store is damaged", "restore it from a backup; fleetscan store verify lists what is still sound"),
+    (("no such table", "no such column", "undefinedtable", "undefinedcolumn", "does not exist"),
+     "this database is not a fleetscan store, or a part of it is missing", "name another with --store"),
+    (("connection refused", "could not translate host", "failed to resolve", "timeout expired", "connection failed",
+      "server closed the connection"),
+     "the database server cannot be reached", "check address and server; what was stored before is safe"),
+    (("password authentication failed", "no password supplied"),
+     "the database server refuses the login", "set PGPASSWORD or ~/.pgpass"),
+)  # fmt: skip
+
+
+def _meaning(error: Exception) -> tuple[str, str]:
+    shown = str(getattr(error, "orig", None) or error)
+    searched = f"{type(getattr(error, 'orig', error)).__name__} {shown}".lower()
+    for signs, what, hint in _MEANINGS:
+        if any(sign in searched for sign in signs):
+            return what, hint
+    first_line = shown.strip().splitlines()[0] if shown.strip() else type(error).__name__
+    return f"the database failed: {first_line}", "fleetscan store verify"
+
+
+def _worth_another_try(error: DBAPIError) -> bool:
+    """Deadlock and serialisation failures of PostgreSQL: the transaction did nothing, the same again will do."""
+    return getattr(error.orig, "sqlstate", "") in {"40001", "40P01"}

@@ -1,0 +1,179 @@
+"""The store on a SQL database: SQLite in one file, or PostgreSQL; ``open_store`` is the way in."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetscan.store import baselines, evidence
+from fleetscan.store.database import Database, connect
+from fleetscan.store.migrate import migrate
+from fleetscan.store.read import Reader
+from fleetscan.store.write import Writer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
+
+    from fleetscan.model.host import HostId
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.snapshot import BlindSpot, HostFacts, HostResult, RawAnswer
+    from fleetscan.store.interface import (
+        Baseline,
+        BlockId,
+        Cell,
+        ChangedCell,
+        CoverageCell,
+        DistinctBlock,
+        DistinctTree,
+        PlanRecord,
+        StoredHost,
+        Sweep,
+        SweepHost,
+        SweepId,
+    )
+
+
+def open_store(place: str | Path, *, create: bool = True) -> SqlStore:
+    """The store at a file name, ``sqlite:///FILE`` or ``postgresql://USER@HOST/NAME``, brought to today's schema.
+
+    StoreError for anything that is not a store, is truncated, cannot be written, or comes from a newer fleetscan.
+    """
+    database = connect(place, create=create)
+    try:
+        migrate(database, create=create)
+    except BaseException:
+        database.close()
+        raise
+    return SqlStore(database)
+
+
+class SqlStore:
+    """See ``interface.Store``; every method is one line to the module that does it."""
+
+    def __init__(self, database: Database) -> None:
+        """``database`` has today's schema."""
+        self.database = database
+        self._writer = Writer(database)
+        self._reader = Reader(database)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """See interface."""
+        self.database.close()
+
+    def begin_sweep(
+        self, plan: PlanRecord, hosts: Sequence[SweepHost], *, started: datetime, note: str = ""
+    ) -> SweepId:
+        """See interface."""
+        return self._writer.begin(plan, hosts, started, note)
+
+    def put(self, sweep: SweepId, result: HostResult) -> None:
+        """See interface."""
+        self._writer.put(sweep, result)
+
+    def finish_sweep(self, sweep: SweepId, *, finished: datetime, outcome: str) -> str:
+        """See interface."""
+        self._writer.forget(sweep)
+        return evidence.seal(self.database, sweep, finished, outcome)
+
+    def reopen_sweep(self, sweep: SweepId) -> None:
+        """See interface."""
+        evidence.reopen(self.database, sweep)
+
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """See interface."""
+        return self._reader.sweeps()
+
+    def sweep(self, name: str = "latest") -> Sweep:
+        """See interface."""
+        return self._reader.sweep(name)
+
+    def plan(self, sweep: SweepId) -> PlanRecord:
+        """See interface."""
+        return self._reader.plan(sweep)
+
+    def hosts(self, sweep: SweepId) -> tuple[StoredHost, ...]:
+        """See interface."""
+        return self._reader.hosts(sweep)
+
+    def pending(self, sweep: SweepId) -> tuple[HostId, ...]:
+        """See interface."""
+        return self._reader.pending(sweep)
+
+    def coverage(self, sweep: SweepId) -> Iterator[CoverageCell]:
+        """See interface."""
+        return self._reader.coverage(sweep)
+
+    def tree(self, sweep: SweepId, host: HostId) -> Mapping[str, Cell]:
+        """See interface."""
+        return self._reader.tree(sweep, host)
+
+    def trees(self, sweep: SweepId) -> Iterator[DistinctTree]:
+        """See interface."""
+        return self._reader.trees(sweep)
+
+    def blocks(self, sweep: SweepId) -> tuple[DistinctBlock, ...]:
+        """See interface."""
+        return self._reader.blocks(sweep)
+
+    def block_hosts(self, sweep: SweepId, scope_id: str, block: BlockId) -> tuple[HostId, ...]:
+        """See interface."""
+        return self._reader.block_hosts(sweep, scope_id, block)
+
+    def block(self, block: BlockId) -> tuple[RegistryRow, ...]:
+        """See interface."""
+        return self._reader.block(block)
+
+    def block_digest(self, block: BlockId) -> str:
+        """See interface."""
+        return self._reader.block_digest(block)
+
+    def facts(self, sweep: SweepId, host: HostId) -> HostFacts | None:
+        """See interface."""
+        return self._reader.facts(sweep, host)
+
+    def fleet_facts(self, sweep: SweepId) -> Mapping[HostId, HostFacts]:
+        """See interface."""
+        return self._reader.fleet_facts(sweep)
+
+    def raw(self, sweep: SweepId, host: HostId) -> tuple[RawAnswer, ...]:
+        """See interface."""
+        return self._reader.raw(sweep, host)
+
+    def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
+        """See interface."""
+        return self._reader.blind_spots(sweep)
+
+    def result(self, sweep: SweepId, host: HostId) -> HostResult | None:
+        """See interface."""
+        return self._reader.result(sweep, host)
+
+    def changed(self, base: SweepId, sweep: SweepId, *, golden: HostId | None = None) -> Iterator[ChangedCell]:
+        """See interface."""
+        return self._reader.changed(base, sweep, golden)
+
+    def put_baseline(self, baseline: Baseline) -> None:
+        """See interface."""
+        baselines.put(self.database, baseline)
+
+    def baselines(self) -> tuple[Baseline, ...]:
+        """See interface."""
+        return baselines.load(self.database)
+
+    def baseline(self, name: str) -> Baseline:
+        """See interface."""
+        return baselines.find(self.database, name)
+
+    def delete_baseline(self, name: str) -> None:
+        """See interface."""
+        baselines.remove(self.database, name)

@@ -1,0 +1,371 @@
+"""Writing a sweep: each host's result in one short transaction, everything that is known already by its number."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from fleetscan.errors import StoreError
+from fleetscan.model.host import HostId
+from fleetscan.store import schema
+from fleetscan.store.content import Content, content_of, microseconds, moment, parse_facts, parse_status, status_words
+from fleetscan.store.database import StaleNumbersError
+from fleetscan.store.digest import RAW_LEVEL, canonical, pack, readable, sha256
+from fleetscan.store.interface import SweepId
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+    from sqlalchemy.sql.expression import TableClause
+
+    from fleetscan.model.snapshot import HostResult
+    from fleetscan.store.database import Database
+    from fleetscan.store.interface import PlanRecord, SweepHost
+
+REMEMBERED = 100_000
+"""Numbers kept in memory per kind of record; forgetting costs one query."""
+_CHUNK = 500  # SQLite takes at least 999 parameters in one statement
+
+Row = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Numbers:
+    """The numbers of records by hash, remembered as long as nobody prunes. Only used inside a transaction."""
+
+    generation: str = ""
+    known: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    fresh: dict[str, dict[bytes, int]] = field(default_factory=dict)
+    """Learnt in the transaction that is under way; true only if it commits."""
+
+    def begin(self, generation: str) -> None:
+        """Start of a transaction: forget everything when another process has pruned since."""
+        self.fresh = {}
+        if generation != self.generation:
+            self.known = {}
+            self.generation = generation
+
+    def keep(self) -> None:
+        """The transaction has committed."""
+        for kind, numbers in self.fresh.items():
+            known = self.known.setdefault(kind, {})
+            if len(known) > REMEMBERED:
+                known.clear()
+            known |= numbers
+        self.fresh = {}
+
+    def get(self, table: TableClause, digest: bytes) -> int | None:
+        """The number of a record, if it is remembered."""
+        return self.known.get(table.name, {}).get(digest) or self.fresh.get(table.name, {}).get(digest)
+
+    def of(
+        self, connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]
+    ) -> dict[bytes, int]:
+        """Number of every hash; records that the store does not have yet are inserted."""
+        found = {digest: number for digest in rows if (number := self.get(table, digest)) is not None}
+        missing = sorted(digest for digest in rows if digest not in found)  # sorted: no deadlock between writers
+        if missing:
+            fresh = _lookup(connection, table, missing)
+            if absent := [digest for digest in missing if digest not in fresh]:
+                values = [{"sha256": digest, **rows[digest]()} for digest in absent]
+                connection.execute(ignore_known(connection, table), values)
+                fresh |= _lookup(connection, table, absent)
+            self.fresh.setdefault(table.name, {}).update(fresh)
+            found |= fresh
+        return found
+
+
+def ignore_known(connection: Connection, table: TableClause) -> Any:  # noqa: ANN401 - the insert of either dialect
+    """An insert that leaves rows alone that are there already."""
+    if connection.dialect.name == "sqlite":
+        return sqlite.insert(table).on_conflict_do_nothing()
+    return postgresql.insert(table).on_conflict_do_nothing()
+
+
+def chunks(items: Sequence[Any]) -> Iterable[Sequence[Any]]:
+    """Parts that fit into one statement."""
+    return (items[start : start + _CHUNK] for start in range(0, len(items), _CHUNK))
+
+
+def _lookup(connection: Connection, table: TableClause, digests: Sequence[bytes]) -> dict[bytes, int]:
+    found: dict[bytes, int] = {}
+    for part in chunks(digests):
+        query = select(table.c.sha256, table.c.id).where(table.c.sha256.in_(part))
+        found |= {bytes(digest): number for digest, number in connection.execute(query)}
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    number: int
+    started: int
+    hosts: dict[HostId, int]
+
+
+_PUT = (
+    update(schema.result)
+    .where(schema.result.c.sweep == bindparam("of_sweep"), schema.result.c.host == bindparam("of_host"))
+    .values({name: bindparam(f"new_{name}") for name in ("tree", "answer", "started", "duration")})
+)
+_PUT_IF_NOTHING_IS_LOST = _PUT.where(
+    ~select(schema.tree.c.id)
+    .where(schema.tree.c.id == schema.result.c.tree, schema.tree.c.covered == 1)
+    .correlate(schema.result)
+    .exists()
+)
+_STATE = text("""
+    SELECT (SELECT value FROM meta WHERE name = 'generation'), finished, pruned FROM sweep WHERE id = :of_sweep""")
+
+
+@dataclass(slots=True)
+class Writer:
+    """Writes into one database; safe for many threads, which take turns."""
+
+    database: Database
+    _numbers: Numbers = field(default_factory=Numbers)
+    _running: dict[SweepId, _Running] = field(default_factory=dict)
+    _turn: Lock = field(default_factory=Lock)
+
+    def begin(self, plan: PlanRecord, hosts: Sequence[SweepHost], started: datetime, note: str) -> SweepId:
+        """Record what will be asked of whom."""
+        _check_hosts(hosts)
+        began = microseconds(started)
+
+        def action(connection: Connection) -> tuple[SweepId, _Running]:
+            self._numbers.begin(generation(connection))
+            plan_number = self._plan(connection, plan)
+            number = connection.execute(
+                insert(schema.sweep)
+                .values(plan=plan_number, started=began, outcome="running", note=readable(note))
+                .returning(schema.sweep.c.id)
+            ).scalar_one()
+            name = _sweep_name(number, started, plan.digest, note)
+            connection.execute(update(schema.sweep).where(schema.sweep.c.id == number).values(name=name))
+            numbers = _host_numbers(connection, [host.id for host in hosts])
+            places = self._placements(connection, hosts)
+            if hosts:
+                connection.execute(
+                    insert(schema.result),
+                    [
+                        {"sweep": number, "host": numbers[host.id], "placement": places[_placement(host)[0]]}
+                        for host in hosts
+                    ],
+                )
+            return name, _Running(number, began, numbers)
+
+        with self._turn:
+            name, running = self.database.write(action)
+            self._numbers.keep()
+            self._running[name] = running
+        return name
+
+    def put(self, sweep: SweepId, result: HostResult) -> None:
+        """Store one host's result, wholly or not at all."""
+        content = content_of(result)  # the expensive part, outside of the turn
+        with self._turn:
+            running = self._running.get(sweep) or self._load(sweep)
+            host = running.hosts.get(result.host)
+            if host is None:
+                raise StoreError(f"host {result.host} is not part of sweep {sweep}", where=self.database.name)
+            began = microseconds(result.started)
+            values = {
+                "of_sweep": running.number,
+                "of_host": host,
+                "new_started": began - running.started,
+                "new_duration": microseconds(result.finished) - began,
+            }
+            statement = _PUT if content.covered else _PUT_IF_NOTHING_IS_LOST
+
+            def action(connection: Connection) -> None:
+                current, finished, pruned = connection.execute(_STATE, {"of_sweep": running.number}).one()
+                if finished is not None or pruned is not None:
+                    raise StoreError(f"sweep {sweep} is finished", hint="fleetscan sweep --resume continues it")
+                self._numbers.begin(current)
+                tree = self._tree(connection, content)
+                answer = self._answer(connection, content)
+                connection.execute(statement, {**values, "new_tree": tree, "new_answer": answer})
+
+            self.database.write(action)
+            self._numbers.keep()
+
+    def forget(self, sweep: SweepId) -> None:
+        """Drop what is remembered of a finished sweep."""
+        with self._turn:
+            self._running.pop(sweep, None)
+
+    def _load(self, sweep: SweepId) -> _Running:
+        with self.database.reading() as connection:
+            row = connection.execute(
+                select(schema.sweep.c.id, schema.sweep.c.started).where(schema.sweep.c.name == sweep)
+            ).one_or_none()
+            if row is None:
+                raise StoreError(f"there is no sweep {sweep}", where=self.database.name, hint="fleetscan store sweeps")
+            hosts = connection.execute(
+                select(schema.host.c.name, schema.host.c.id)
+                .join_from(schema.result, schema.host, schema.result.c.host == schema.host.c.id)
+                .where(schema.result.c.sweep == row.id)
+            )
+            running = _Running(row.id, row.started, {HostId(name): number for name, number in hosts})
+        self._running[sweep] = running
+        return running
+
+    def _plan(self, connection: Connection, plan: PlanRecord) -> int:
+        record = plan_bytes(plan)
+        digest = sha256(record)
+        row = {"digest": plan.digest, "rules_digest": plan.rules_digest, "record": pack(record)}
+        number = self._numbers.of(connection, schema.plan, {digest: lambda: row})[digest]
+        if plan.scopes:
+            scopes = _scope_numbers(connection, dict(plan.scopes))
+            values = [{"plan": number, "scope": scope} for scope in sorted(scopes.values())]
+            connection.execute(ignore_known(connection, schema.plan_scope), values)
+        return number
+
+    def _placements(self, connection: Connection, hosts: Sequence[SweepHost]) -> dict[bytes, int]:
+        rows = dict(_placement(host) for host in hosts)
+        return self._numbers.of(connection, schema.placement, {digest: row.copy for digest, row in rows.items()})
+
+    def _tree(self, connection: Connection, content: Content) -> int:
+        known = self._numbers.get(schema.tree, content.tree)
+        if known is not None:
+            return known
+        number = self._numbers.of(
+            connection,
+            schema.tree,
+            {content.tree: lambda: {"complete": int(content.complete), "covered": int(content.covered)}},
+        )[content.tree]
+        has_cells = select(schema.cell.c.tree).where(schema.cell.c.tree == number).limit(1)
+        if content.cells and connection.execute(has_cells).first() is None:
+            self._cells(connection, content, number)
+        return number
+
+    def _cells(self, connection: Connection, content: Content, tree: int) -> None:
+        blocks = self._numbers.of(
+            connection, schema.block, {digest: _block_row(*item) for digest, item in content.blocks.items()}
+        )
+        statuses = self._numbers.of(
+            connection, schema.status, {digest: _status_row(record) for digest, record in content.statuses.items()}
+        )
+        scopes = _scope_numbers(connection, {cell.scope_id: "" for cell in content.cells})
+        values = [
+            {
+                "tree": tree,
+                "scope": scopes[cell.scope_id],
+                "status": statuses[cell.status],
+                "block": blocks[cell.block] if cell.block is not None else None,
+            }
+            for cell in content.cells
+        ]
+        connection.execute(ignore_known(connection, schema.cell), values)
+
+    def _answer(self, connection: Connection, content: Content) -> int:
+        known = self._numbers.get(schema.answer, content.answer)
+        if known is not None:
+            return known
+        facts = self._numbers.of(connection, schema.facts, {content.facts: _facts_row(content.facts_record)})
+        raw = self._numbers.of(
+            connection, schema.raw, {digest: _raw_row(answer) for digest, answer in content.raw_bytes.items()}
+        )
+        row = {"facts": facts[content.facts], "blind_spots": content.blind_spots}
+        number = self._numbers.of(connection, schema.answer, {content.answer: lambda: row})[content.answer]
+        if content.raw:
+            values = [
+                {"answer": number, "position": position, "statement_id": readable(statement), "raw": raw[digest]}
+                for position, (statement, digest) in enumerate(content.raw)
+            ]
+            connection.execute(ignore_known(connection, schema.answer_raw), values)
+        return number
+
+
+def generation(connection: Connection) -> str:
+    """Changes with every prune: numbers remembered under another one may be gone."""
+    value = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "generation")).scalar()
+    if value is None:
+        raise StaleNumbersError
+    return str(value)
+
+
+def plan_bytes(plan: PlanRecord) -> bytes:
+    """Canonical bytes of a plan record."""
+    rules = [[rule.id, rule.title, rule.digest, rule.label, list(rule.scope_ids)] for rule in plan.rules]
+    return canonical(
+        {"digest": plan.digest, "scopes": list(plan.scopes), "statements": list(plan.statements), "rules": rules}
+    )
+
+
+def _check_hosts(hosts: Sequence[SweepHost]) -> None:
+    seen: set[str] = set()
+    for host in hosts:
+        if readable(host.id) != host.id or not host.id:
+            raise StoreError(f"a host cannot have this name: {host.id!a}", hint="rename it in the inventory")
+        if host.id in seen:
+            raise StoreError(f"host {host.id} is in the sweep twice", hint="each host needs its own name")
+        seen.add(host.id)
+
+
+def _sweep_name(number: int, started: datetime, plan_digest: str, note: str) -> SweepId:
+    tail = sha256(canonical([number, microseconds(started), plan_digest, note])).hex()[:4]
+    return SweepId(f"{moment(microseconds(started)):%Y%m%d-%H%M%S}-{tail}")
+
+
+def _placement(host: SweepHost) -> tuple[bytes, Row]:
+    row = {"engine": readable(host.engine), "groups": canonical(list(host.groups)).decode("utf-8", "replace")}
+    return sha256(canonical([row["engine"], row["groups"]])), row
+
+
+def _host_numbers(connection: Connection, names: Sequence[HostId]) -> dict[HostId, int]:
+    numbers: dict[HostId, int] = {}
+    for part in chunks(sorted(names)):
+        connection.execute(ignore_known(connection, schema.host), [{"name": name} for name in part])
+        query = select(schema.host.c.name, schema.host.c.id).where(schema.host.c.name.in_(part))
+        numbers |= {HostId(name): number for name, number in connection.execute(query)}
+    return numbers
+
+
+def _scope_numbers(connection: Connection, texts: Mapping[str, str]) -> dict[str, int]:
+    """Numbers of scopes by id; ``texts`` names them, in case they are new."""
+    ids = sorted(texts)
+    numbers = _known_scopes(connection, ids)
+    if absent := [scope_id for scope_id in ids if scope_id not in numbers]:
+        values = [{"scope_id": scope_id, "text": readable(texts[scope_id])} for scope_id in absent]
+        connection.execute(ignore_known(connection, schema.scope), values)
+        numbers |= _known_scopes(connection, absent)
+    return numbers
+
+
+def _known_scopes(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
+    numbers: dict[str, int] = {}
+    for part in chunks(ids):
+        query = select(schema.scope.c.scope_id, schema.scope.c.id).where(schema.scope.c.scope_id.in_(part))
+        numbers |= {scope_id: number for scope_id, number in connection.execute(query)}
+    return numbers
+
+
+def _block_row(content: bytes, rows: int) -> Callable[[], Row]:
+    return lambda: {"row_count": rows, "content": pack(content)}
+
+
+def _raw_row(content: bytes) -> Callable[[], Row]:
+    return lambda: {"size": len(content), "content": pack(content, RAW_LEVEL)}
+
+
+def _status_row(record: bytes) -> Callable[[], Row]:
+    def row() -> Row:
+        kind, reason, detail = status_words(parse_status(record)[0])
+        return {"kind": kind, "reason": reason, "detail": readable(detail), "record": record}
+
+    return row
+
+
+def _facts_row(record: bytes) -> Callable[[], Row]:
+    def row() -> Row:
+        facts = parse_facts(record)
+        names = ("hostname", "os_name", "os_version", "os_build", "arch", "osquery_version")
+        return {**{name: readable(getattr(facts, name)) for name in names}, "record": record}
+
+    return row
