@@ -100,7 +100,24 @@ class NumberCompare:
     value: int
 
 
-Test = TextPattern | RegexPattern | IsNull | NumberEquals | NumberCompare
+@dataclass(frozen=True, slots=True)
+class LengthCompare:
+    """The number of characters of a name; ``operator`` as in NumberCompare (for data see Field.DATA_LENGTH)."""
+
+    operator: str
+    value: int
+
+
+@dataclass(frozen=True, slots=True)
+class Circumstance:
+    """Something that no single registry subject shows, in words: the other steps of a sequence, a function of a process
+    field. Only on Field.UNOBSERVABLE.
+    """
+
+    text: str
+
+
+Test = TextPattern | RegexPattern | IsNull | NumberEquals | NumberCompare | LengthCompare | Circumstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +197,10 @@ class Rule:
     author: str = ""
     status: str = ""
     license: str = ""
+    kind: str = "single"
+    """``single``, ``any`` (EQL ``any where``) or ``sequence``."""
+    related: tuple[str, ...] = ()
+    """Ids of rules that this one names as related."""
     risk_score: int | None = None
     interval: int | None = None
     """Seconds between runs that the rule itself asks for."""
@@ -193,3 +214,13 @@ class Rule:
     messages: tuple[Message, ...] = field(default=())
     digest: str = ""
     """SHA-256 of the rule's source text, hex: evidence of what was asked."""
+
+    @property
+    def needs_baseline(self) -> bool:
+        """Can only the difference of two sweeps answer it? (deletions: rule-semantics E7)"""
+        return not self.subjects & {Subject.VALUE, Subject.KEY}
+
+    @property
+    def codes(self) -> tuple[str, ...]:
+        """The codes of its messages, each once, sorted."""
+        return tuple(sorted({message.code for message in self.messages}))
