@@ -27,6 +27,13 @@ ATTEMPTS = 5
 _LOCK = 0x666C7363  # PostgreSQL advisory lock: shared by writers, exclusive for seals, migration and prune
 _SQLITE_HEADER = 100
 _SQLITE_MAGIC = b"SQLite format 3\0"
+_PRAGMAS: Final = (
+    "auto_vacuum = INCREMENTAL",  # only takes in a new file; prune gives space back
+    "journal_mode = WAL",
+    "synchronous = NORMAL",  # with WAL: a killed process loses nothing, a power cut at most the last hosts
+    "foreign_keys = ON",
+    "cache_size = -32768",
+)
 _WRITING: Final = "fleetscan_writing"
 
 
@@ -114,8 +121,7 @@ def _sqlite(path: Path, *, create: bool) -> Database:
 
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
-        # NORMAL in WAL mode: a killed process loses nothing, a power cut at most the last hosts; never damaged.
-        for pragma in ("journal_mode = WAL", "synchronous = NORMAL", "foreign_keys = ON", "cache_size = -32768"):
+        for pragma in _PRAGMAS:
             connection.execute(f"PRAGMA {pragma}")
 
     @event.listens_for(engine, "begin")

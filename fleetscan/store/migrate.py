@@ -24,6 +24,15 @@ _WORDS = {
     },
 }
 
+_FORMS = {
+    "sqlite": {"iso": "strftime('%Y-%m-%dT%H:%M:%SZ', ({}) / 1000000, 'unixepoch')", "hex": "lower(hex({}))"},
+    "postgresql": {
+        "iso": "to_char(to_timestamp(({}) / 1000000) AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+        "hex": "encode({}, 'hex')",
+    },
+}
+"""What the words in the SQL files mean to each database."""
+
 
 def migrations() -> dict[int, str]:
     """SQL by schema version."""
@@ -83,9 +92,17 @@ def _refuse_future(version: int, known: int, name: str) -> None:
 def _run(connection: Connection, script: str) -> None:
     for word, meaning in _WORDS[connection.dialect.name].items():
         script = script.replace(word, meaning)
+    for word, form in _FORMS[connection.dialect.name].items():
+        before, *parts = script.split(f"{{{word} ")
+        script = before + "".join(_filled(form, part) for part in parts)
     lines = (line for line in script.splitlines() if not line.startswith("--"))
     for statement in "\n".join(lines).split(";\n"):
         if statement.strip():
             connection.exec_driver_sql(statement.strip().rstrip(";"))
     if connection.dialect.name == "sqlite":
         connection.exec_driver_sql(f"PRAGMA application_id = {APPLICATION_ID}")
+
+
+def _filled(form: str, part: str) -> str:
+    inner, _, after = part.partition("}")
+    return form.format(inner) + after

@@ -238,7 +238,7 @@ class Reader:
         """SHA-256 (hex) of the block's canonical bytes."""
         return bytes(self._block(block).sha256).hex()
 
-    def _block(self, block: BlockId) -> Row[Any]:
+    def _block(self, block: BlockId) -> Row[Any, Any]:
         with self.database.reading() as connection:
             query = select(schema.block.c.sha256, schema.block.c.content).where(schema.block.c.id == block)
             row = connection.execute(query).one_or_none()

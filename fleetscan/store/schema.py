@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from sqlalchemy import BigInteger, LargeBinary, Text, column, table
-from sqlalchemy.sql.expression import ColumnClause, TableClause
+
+if TYPE_CHECKING:
+    from sqlalchemy.sql.expression import ColumnClause, TableClause
 
 APPLICATION_ID = 0x666C7363
 """SQLite header field ``application_id``: ``flsc``, so that ``file`` and we can tell a store from other databases."""
@@ -34,8 +38,20 @@ answer_raw = _table("answer_raw", "answer position raw", "statement_id")
 result = _table("result", "sweep host placement tree answer started duration")
 seal = _table("seal", "number sweep", "", "sha256 content")
 baseline = _table("baseline", "sweep host created", "name note")
+finding = _table(
+    "finding", "id is_open",
+    "fingerprint rule_id rule_title severity certainty state verdict entity_kind entity key_path summary techniques"
+    " details", "sha256 record",
+)  # fmt: skip
+change = _table(
+    "change", "id", "kind entity_kind entity base attribute old_value new_value summary details", "sha256 record"
+)
+entity = _table("entity", "id", "kind identity attributes", "sha256 record")
+sheet = _table("sheet", "id kind", "", "sha256")
+sheet_item = _table("sheet_item", "sheet position item")
+judged = _table("judged", "sweep kind host sheet")
 
 TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,
-    result, seal, baseline,
+    result, seal, baseline, finding, change, entity, sheet, sheet_item, judged,
 )  # fmt: skip

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetscan.store import baselines, evidence
+from fleetscan.store import baselines, evidence, judged
 from fleetscan.store.database import Database, connect
 from fleetscan.store.migrate import migrate
+from fleetscan.store.prune import prune
 from fleetscan.store.read import Reader
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.verify import verify
 from fleetscan.store.write import Writer
 
 if TYPE_CHECKING:
@@ -29,10 +32,12 @@ if TYPE_CHECKING:
         DistinctBlock,
         DistinctTree,
         PlanRecord,
+        Pruned,
         StoredHost,
         Sweep,
         SweepHost,
         SweepId,
+        Verification,
     )
 
 
@@ -177,3 +182,35 @@ class SqlStore:
     def delete_baseline(self, name: str) -> None:
         """See interface."""
         baselines.remove(self.database, name)
+
+    def put_findings(self, sweep: SweepId, findings: Iterable[FindingRecord]) -> None:
+        """See interface."""
+        judged.put(self.database, sweep, FindingRecord, findings)
+
+    def findings(self, sweep: SweepId) -> tuple[FindingRecord, ...]:
+        """See interface."""
+        return judged.load(self.database, sweep, FindingRecord)
+
+    def put_changes(self, sweep: SweepId, changes: Iterable[ChangeRecord]) -> None:
+        """See interface."""
+        judged.put(self.database, sweep, ChangeRecord, changes)
+
+    def changes(self, sweep: SweepId) -> tuple[ChangeRecord, ...]:
+        """See interface."""
+        return judged.load(self.database, sweep, ChangeRecord)
+
+    def put_entities(self, sweep: SweepId, entities: Iterable[EntityRecord]) -> None:
+        """See interface."""
+        judged.put(self.database, sweep, EntityRecord, entities)
+
+    def entities(self, sweep: SweepId) -> tuple[EntityRecord, ...]:
+        """See interface."""
+        return judged.load(self.database, sweep, EntityRecord)
+
+    def verify(self) -> Verification:
+        """See interface."""
+        return verify(self.database)
+
+    def prune(self, keep_days: int, *, now: datetime) -> Pruned:
+        """See interface."""
+        return prune(self.database, keep_days, now)

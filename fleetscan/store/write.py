@@ -147,7 +147,7 @@ class Writer:
             ).scalar_one()
             name = _sweep_name(number, started, plan.digest, note)
             connection.execute(update(schema.sweep).where(schema.sweep.c.id == number).values(name=name))
-            numbers = _host_numbers(connection, [host.id for host in hosts])
+            numbers = number_hosts(connection, [host.id for host in hosts])
             places = self._placements(connection, hosts)
             if hosts:
                 connection.execute(
@@ -318,7 +318,8 @@ def _placement(host: SweepHost) -> tuple[bytes, Row]:
     return sha256(canonical([row["engine"], row["groups"]])), row
 
 
-def _host_numbers(connection: Connection, names: Sequence[HostId]) -> dict[HostId, int]:
+def number_hosts(connection: Connection, names: Sequence[HostId]) -> dict[HostId, int]:
+    """Numbers of hosts by name; new names get one."""
     numbers: dict[HostId, int] = {}
     for part in chunks(sorted(names)):
         connection.execute(ignore_known(connection, schema.host), [{"name": name} for name in part])
@@ -342,7 +343,7 @@ def _known_scopes(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
     numbers: dict[str, int] = {}
     for part in chunks(ids):
         query = select(schema.scope.c.scope_id, schema.scope.c.id).where(schema.scope.c.scope_id.in_(part))
-        numbers |= {scope_id: number for scope_id, number in connection.execute(query)}
+        numbers |= {str(scope_id): int(number) for scope_id, number in connection.execute(query)}
     return numbers
 
 

@@ -1,0 +1,133 @@
+"""Dropping old answers, but nothing that a baseline or an open finding needs; the chain of evidence stays whole."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from sqlalchemy import bindparam, delete, select, text, update
+
+from fleetscan.store import schema
+from fleetscan.store.content import microseconds
+from fleetscan.store.database import explained
+from fleetscan.store.interface import Pruned, SweepId
+from fleetscan.store.write import chunks
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from fleetscan.store.database import Database
+
+# Where an open finding was first seen, and where it was seen last: its evidence. A finding is open if the newest
+# sweep that judged its host still has it open.
+_OPEN = """
+WITH last (host, sweep) AS (
+  SELECT j.host, MAX(j.sweep) FROM judged j WHERE j.kind = 1 GROUP BY j.host
+), open_now (host, fingerprint, sweep) AS (
+  SELECT j.host, f.fingerprint, j.sweep
+  FROM last JOIN judged j ON j.host = last.host AND j.sweep = last.sweep AND j.kind = 1
+  JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item
+  WHERE f.is_open = 1
+)
+SELECT sweep FROM open_now
+UNION
+SELECT MIN(j.sweep)
+FROM open_now o JOIN judged j ON j.host = o.host AND j.kind = 1
+JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fingerprint = o.fingerprint
+GROUP BY o.host, o.fingerprint
+"""
+
+# Each step finds what nothing refers to any more; the order is from the referring to the referred.
+_UNUSED = {
+    "tree": "SELECT tree FROM result WHERE tree IS NOT NULL",
+    "block": "SELECT block FROM cell WHERE block IS NOT NULL",
+    "status": "SELECT status FROM cell",
+    "answer": "SELECT answer FROM result WHERE answer IS NOT NULL",
+    "raw": "SELECT raw FROM answer_raw",
+    "facts": "SELECT facts FROM answer",
+    "sheet": "SELECT sheet FROM judged",
+    "finding": "SELECT i.item FROM sheet_item i JOIN sheet s ON s.id = i.sheet WHERE s.kind = 1",
+    "change": "SELECT i.item FROM sheet_item i JOIN sheet s ON s.id = i.sheet WHERE s.kind = 2",
+    "entity": "SELECT i.item FROM sheet_item i JOIN sheet s ON s.id = i.sheet WHERE s.kind = 3",
+}
+_PARTS = {"tree": "cell", "answer": "answer_raw", "sheet": "sheet_item"}
+
+
+def prune(database: Database, keep_days: int, now: datetime) -> Pruned:
+    """Drop the answers of sweeps that began more than ``keep_days`` days before ``now``."""
+    oldest = microseconds(now - timedelta(days=keep_days))
+
+    def action(connection: Connection) -> Pruned:
+        names = {
+            number: SweepId(name)
+            for number, name in connection.execute(
+                select(schema.sweep.c.id, schema.sweep.c.name)
+                .where(schema.sweep.c.started < oldest, schema.sweep.c.pruned.is_(None))
+                .order_by(schema.sweep.c.id)
+            )
+        }
+        needed = _needed(connection)
+        drop = [number for number in names if number not in needed]
+        if drop:
+            _drop_sweeps(connection, drop, microseconds(now))
+        records = _drop_unused(connection)
+        # Other processes remember numbers by generation: a new one makes them look again.
+        connection.execute(
+            text("UPDATE meta SET value = CAST(CAST(value AS BIGINT) + 1 AS TEXT) WHERE name = 'generation'")
+        )
+        return Pruned(
+            sweeps=tuple(names[number] for number in drop),
+            kept=tuple((name, needed[number]) for number, name in names.items() if number in needed),
+            records=records,
+        )
+
+    pruned = database.write(action, alone=True)
+    if database.is_sqlite:
+        _give_back(database)
+    return pruned
+
+
+def _give_back(database: Database) -> None:
+    """Return free pages to the file system; outside of a transaction, as SQLite wants it."""
+    with explained(database.name):
+        connection = database.engine.raw_connection()
+        try:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA incremental_vacuum")
+            cursor.fetchall()  # each step frees a page
+            cursor.close()
+        finally:
+            connection.close()
+
+
+def _needed(connection: Connection) -> dict[int, str]:
+    """Sweeps that must stay, with the reason."""
+    needed: dict[int, str] = {}
+    latest = connection.execute(text("SELECT MAX(id) FROM sweep")).scalar()
+    if latest is not None:
+        needed[latest] = "the latest sweep"
+    for (number,) in connection.execute(text(_OPEN)):
+        needed[number] = "an open finding"
+    for number, name in connection.execute(select(schema.baseline.c.sweep, schema.baseline.c.name)):
+        needed[number] = f"baseline {name}"
+    return needed
+
+
+def _drop_sweeps(connection: Connection, numbers: list[int], now: int) -> None:
+    for part in chunks(numbers):
+        connection.execute(delete(schema.result).where(schema.result.c.sweep.in_(part)))
+        connection.execute(delete(schema.judged).where(schema.judged.c.sweep.in_(part)))
+        connection.execute(
+            update(schema.sweep).where(schema.sweep.c.id.in_(part)).values(pruned=bindparam("now")), {"now": now}
+        )
+
+
+def _drop_unused(connection: Connection) -> dict[str, int]:
+    records: dict[str, int] = {}
+    for table, used in _UNUSED.items():
+        records[table] = connection.execute(text(f"DELETE FROM {table} WHERE id NOT IN ({used})")).rowcount
+        if part := _PARTS.get(table):
+            connection.execute(text(f"DELETE FROM {part} WHERE {table} NOT IN (SELECT id FROM {table})"))
+    return {table: count for table, count in records.items() if count}
