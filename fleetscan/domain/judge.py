@@ -1,0 +1,105 @@
+"""The expected shape of Windows applied to entities: a verdict with severity and a sentence why for each.
+
+A registration is expected only when GUID, DLL path and function all match one fact; a known GUID with another DLL or
+function is the hijack pattern. Unconfirmed facts explain, they never suppress.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fleetscan.domain import verdicts
+from fleetscan.domain.known_good import load
+from fleetscan.domain.loadables import judge_sip, judge_trust
+from fleetscan.domain.providers import judge_namespace, judge_netbios, judge_protocol, stock_tuples
+from fleetscan.domain.releases import labels
+from fleetscan.domain.settings import judge_appid, judge_flag, judge_helper, judge_scalar
+from fleetscan.domain.shape import missing_twins
+from fleetscan.domain.verdicts import Judged, Verdict, expected, structural
+from fleetscan.model.finding import Severity, VerdictKind, What
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from fleetscan.domain.entity import Entity
+    from fleetscan.domain.known_good import KnownGood
+    from fleetscan.model.snapshot import HostFacts
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a verdict may depend on beyond the entity: the facts, the release, and which rows stock providers serve."""
+
+    known: KnownGood
+    releases: frozenset[str]
+    stock: frozenset[tuple[str, str, str, str]] = frozenset()
+
+
+def judge_all(
+    entities: Iterable[Entity], facts: HostFacts | None = None, *, known: KnownGood | None = None
+) -> tuple[Judged, ...]:
+    """Every entity with its verdict, and what should be there and is not (an entity without rows)."""
+    table = tuple(entities)
+    facts_of_windows = known or load()
+    releases = labels(facts.os_build, facts.os_name) if facts else frozenset()
+    context = Context(facts_of_windows, releases, stock_tuples(table, facts_of_windows))
+    judged = tuple(Judged(entity, judge(entity, context)) for entity in table)
+    return (*judged, *missing_twins(judged))
+
+
+def judge(entity: Entity, context: Context) -> Verdict:
+    """The verdict on one entity."""
+    judge_kind = _JUDGES.get(entity.kind)
+    if judge_kind is None:
+        return Verdict(
+            kind=VerdictKind.NOT_JUDGED, what=What.OBSERVED, severity=Severity.INFO, why="compared, not judged"
+        )
+    return judge_kind(entity, context)
+
+
+def _catalog(entity: Entity, _context: Context) -> Verdict:
+    return structural(entity) if entity.flags else expected("the counter agrees with the rows")
+
+
+def _area(entity: Entity, _context: Context) -> Verdict:
+    if entity.incomplete:
+        minor = any(flag.code == "minor" for flag in entity.flags)
+        return verdicts.incomplete(entity, Severity.LOW if minor else Severity.MEDIUM)
+    return structural(entity)
+
+
+def _other_function(entity: Entity, _context: Context) -> Verdict:
+    if entity.incomplete:
+        return verdicts.incomplete(entity, Severity.LOW)
+    if entity.severity_of_flags >= Severity.MEDIUM:
+        return structural(entity)
+    return Verdict(kind=VerdictKind.NOT_JUDGED, what=What.OBSERVED, severity=Severity.INFO, why="compared, not judged")
+
+
+def _user(entity: Entity, _context: Context) -> Verdict:
+    if entity.incomplete:
+        return verdicts.incomplete(entity, Severity.LOW)
+    if entity.get("hive") == "loaded":
+        return Verdict(
+            kind=VerdictKind.NOT_JUDGED, what=What.OBSERVED, severity=Severity.INFO, why="the hive is loaded"
+        )
+    why = "the profile exists, its hive is not loaded: nothing in it was read"
+    return Verdict(kind=VerdictKind.NOT_JUDGED, what=What.NOT_OBSERVED, severity=Severity.INFO, why=why)
+
+
+_JUDGES: Mapping[str, Callable[[Entity, Context], Verdict]] = {
+    "sip": judge_sip,
+    "trust": judge_trust,
+    "oid_other": _other_function,
+    "winsock_protocol": judge_protocol,
+    "winsock_netbios": judge_netbios,
+    "winsock_namespace": judge_namespace,
+    "winsock_catalog": _catalog,
+    "winsock_scalar": judge_scalar,
+    "winsock_appid": judge_appid,
+    "winsock_helper": judge_helper,
+    "wintrust_flag": judge_flag,
+    "user": _user,
+    "area": _area,
+}

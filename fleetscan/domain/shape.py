@@ -1,0 +1,81 @@
+"""Cross-view comparison: a stock registration that one view has and the other lost."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from fleetscan.domain.entity import Entity
+from fleetscan.domain.verdicts import Judged, Verdict
+from fleetscan.model.finding import Severity, VerdictKind, What
+from fleetscan.model.registry import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fleetscan.domain.entity import Ident, Pairs
+
+_TWINS = {"native": "wow64", "wow64": "native", "32": "64", "64": "32"}
+_KINDS = frozenset({"sip", "trust", "winsock_protocol", "winsock_namespace"})
+_TAIL = 3
+"""So many registrations missing at the end of a listing, and only there, look like a listing that was cut."""
+
+
+def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
+    """What is stock in one view and absent from the other, where the other was read.
+
+    A view that has nothing at all of the same function set, step or catalogue is not there or was not read: that is no
+    removal. Rows missing at the end of a listing alone make the listing incomplete, not the rows removed.
+    """
+    table = [one for one in judged if one.entity.kind in _KINDS and one.entity.get("view") in _TWINS]
+    seen = {one.entity.ident for one in table}
+    groups: dict[tuple[str, str, str], list[Entity]] = {}
+    for one in table:
+        groups.setdefault(_group(one.entity, one.entity.get("view")), []).append(one.entity)
+    missing: dict[tuple[str, str, str], list[Judged]] = {}
+    for one in table:
+        entity = one.entity
+        group = _group(entity, _TWINS[entity.get("view")])
+        if one.verdict.stock and _twin_ident(entity) not in seen and group in groups:
+            missing.setdefault(group, []).append(one)
+    for group, absent in missing.items():
+        yield from _report(absent, groups[group])
+
+
+def _report(absent: list[Judged], present: list[Entity]) -> Iterator[Judged]:
+    parent = present[0].keys[0].rpartition("\\")[0]
+    last = max(fold(entity.keys[0].rpartition("\\")[2]) for entity in present)
+    names = [fold(one.entity.keys[0].rpartition("\\")[2]) for one in absent]
+    if len(names) >= _TAIL and min(names) > last and absent[0].entity.kind in {"sip", "trust"}:
+        why = f"{len(names)} stock registrations are missing behind the last one shown: the listing was cut"
+        entity = Entity(kind="area", identity=(("key", parent),), keys=(parent,), incomplete=why)
+        yield Judged(
+            entity, Verdict(kind=VerdictKind.STRUCTURAL, what=What.INCOMPLETE, severity=Severity.MEDIUM, why=why)
+        )
+        return
+    for one in absent:
+        entity = one.entity
+        twin = _TWINS[entity.get("view")]
+        why = (
+            f"stock in the {entity.get('view')} view, absent from the {twin} view: sabotage, or room for something else"
+        )
+        gone = replace(
+            entity, identity=_with_view(entity.identity, twin), attributes=(), ignored=(), keys=(), rows=(), flags=()
+        )
+        verdict = Verdict(
+            kind=VerdictKind.STRUCTURAL, what=What.REMOVED, severity=Severity.MEDIUM, why=why, fact=one.verdict.fact
+        )
+        yield Judged(gone, verdict)
+
+
+def _group(entity: Entity, view: str) -> tuple[str, str, str]:
+    return entity.kind, view, fold(entity.get("set") or entity.get("step"))
+
+
+def _with_view(identity: Pairs, view: str) -> Pairs:
+    return tuple((name, view if name == "view" else value) for name, value in identity)
+
+
+def _twin_ident(entity: Entity) -> Ident:
+    kind, pairs = entity.ident
+    return kind, tuple((name, fold(_TWINS[entity.get("view")]) if name == "view" else value) for name, value in pairs)

@@ -1,0 +1,187 @@
+"""WinSock2 parameters: which catalogues are live, their rows and counters, the values and lists that load code."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fleetscan.domain.cryptography import area
+from fleetscan.domain.entity import Entity, Flag
+from fleetscan.domain.loadable import TEXT_TYPES
+from fleetscan.domain.namespaces import decode_namespaces
+from fleetscan.domain.paths import normalise
+from fleetscan.domain.protocols import decode_protocols
+from fleetscan.model.finding import Severity
+from fleetscan.model.registry import HKLM, fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fleetscan.domain.keys import Node
+    from fleetscan.domain.known_good import KnownGood
+    from fleetscan.model.registry import RegistryRow
+
+_SERVICES = ("SYSTEM", "CurrentControlSet", "Services")
+_DLL_VALUES = ("AutodialDLL", "NameSpace_Callout")
+_ENTRIES = (("32", "Catalog_Entries", "Num_Catalog_Entries"), ("64", "Catalog_Entries64", "Num_Catalog_Entries64"))
+_ENTRY_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """One of the two catalogues: its word in identities, the value that names the live key, the usual name."""
+
+    word: str
+    pointer: str
+    usual: str
+
+
+_CATALOGS = (
+    Catalog("protocol", "Current_Protocol_Catalog", "Protocol_Catalog9"),
+    Catalog("namespace", "Current_NameSpace_Catalog", "NameSpace_Catalog5"),
+)
+
+
+def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
+    r"""Entities of ``Services\WinSock2\Parameters`` and of the helper DLLs of every transport."""
+    services = tree.find(HKLM, *_SERVICES)
+    if services is None:
+        return
+    for service in services.children.values():
+        if helper := service.find("Parameters", "Winsock"):
+            yield from _helper(service.name, helper, environment)
+    parameters = services.find("WinSock2", "Parameters")
+    if parameters is None:
+        return
+    yield from _scalars(parameters, environment)
+    for catalog in _CATALOGS:
+        live = parameters.find(parameters.text(catalog.pointer) or catalog.usual)
+        if live is not None:
+            yield from _catalog(catalog, live, known, environment)
+    if applications := parameters.find("AppId_Catalog"):
+        for node in applications.children.values():
+            yield _application(node, environment)
+
+
+def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
+    for view, entries_name, counter_name in _ENTRIES:
+        entries = live.find(entries_name)
+        nodes = _entries(entries)
+        if counter := _counter(catalog, view, live, counter_name, nodes):
+            yield counter
+        if entries is None:
+            continue
+        if entries.unread:
+            yield area(entries, incomplete="the catalogue is listed, but it gave no row", serious=True)
+        decode = decode_protocols if catalog.word == "protocol" else decode_namespaces
+        yield from decode(view, nodes, known, environment)
+
+
+def _entries(entries: Node | None) -> list[Node]:
+    """Entry keys in catalogue order; other subkeys (volatile notification keys) do not count."""
+    nodes = entries.children.values() if entries else ()
+    return sorted(
+        (node for node in nodes if node.name.isdecimal() and len(node.name) == _ENTRY_DIGITS),
+        key=lambda node: node.name,
+    )
+
+
+def _counter(catalog: Catalog, view: str, live: Node, name: str, nodes: list[Node]) -> Entity | None:
+    rows = tuple(row for row in live.values if fold(row.name) == fold(name))
+    if not rows:
+        return None
+    stated, seen = rows[0].data, len(nodes)
+    agrees = stated == str(seen)
+    text = f"{name} says {stated}, {seen} rows were seen: a row is hidden or half removed"
+    return Entity(
+        kind="winsock_catalog",
+        identity=(("catalog", catalog.word), ("view", view)),
+        attributes=(("counter", "agrees" if agrees else text),),
+        ignored=(("stated", stated), ("seen", str(seen))),
+        keys=(live.path,),
+        rows=rows,
+        flags=() if agrees else (Flag("counter", text, Severity.MEDIUM),),
+    )
+
+
+def _scalars(parameters: Node, environment: Mapping[str, str] | None) -> Iterator[Entity]:
+    for rows in parameters.values_by_name().values():
+        row = rows[0]
+        flags = [Flag("name twice", "one value name twice: a name with a NUL hides another value", Severity.MEDIUM)]
+        yield _scalar(row, flags if len(rows) > 1 else [], environment)
+
+
+def _scalar(row: RegistryRow, flags: list[Flag], environment: Mapping[str, str] | None) -> Entity:
+    data, loads_code = row.data, row.name.lower() in {name.lower() for name in _DLL_VALUES}
+    if loads_code and row.type in TEXT_TYPES and data:
+        path = normalise(data, environment)
+        data = path.token
+        flags = [*flags, *path.flags]
+        if path.is_user_writable:
+            flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))
+    if loads_code and row.type not in TEXT_TYPES:
+        flags = [*flags, Flag("type", f"stored as {row.type}, not as text", Severity.MEDIUM)]
+    odd = ", ".join(sorted({flag.code for flag in flags if flag.severity >= Severity.MEDIUM}))
+    return Entity(
+        kind="winsock_scalar",
+        identity=(("name", row.name),),
+        attributes=(
+            ("dll" if loads_code else "data", data),
+            ("type", "text" if row.type in TEXT_TYPES else row.type),
+            ("oddities", odd),
+        ),
+        ignored=(("raw", row.data), ("value type", row.type)),
+        keys=(row.key,),
+        rows=(row,),
+        flags=tuple(flags),
+        incomplete="the value is empty: what Windows loads is not proven" if loads_code and not row.data else "",
+    )
+
+
+def _application(node: Node, environment: Mapping[str, str] | None) -> Entity:
+    path = normalise(node.text("AppFullPath"), environment)
+    categories = node.text("PermittedLspCategories")
+    missing = "" if categories else "no PermittedLspCategories was returned"
+    return Entity(
+        kind="winsock_appid",
+        identity=(("name", node.name),),
+        attributes=(
+            ("path", path.token),
+            ("arguments", node.text("AppArgs")),
+            ("categories", unsigned(categories)),
+        ),
+        ignored=(("raw", path.raw),),
+        keys=(node.path,),
+        rows=(*node.listing[:1], *node.values),
+        title=path.base,
+        incomplete="the key is listed, but it gave no row" if node.unread else missing,
+    )
+
+
+def unsigned(text: str) -> str:
+    """A DWORD as hexadecimal; osquery prints it signed."""
+    try:
+        return f"0x{int(text) & 0xFFFFFFFF:08x}"
+    except ValueError:
+        return text
+
+
+def _helper(service: str, node: Node, environment: Mapping[str, str] | None) -> Iterator[Entity]:
+    rows = node.values_by_name().get(fold("HelperDllName"), [])
+    if not rows:
+        return
+    row = rows[0]
+    path = normalise(row.data, environment)
+    flags = list(path.flags)
+    if path.is_user_writable:
+        flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))
+    yield Entity(
+        kind="winsock_helper",
+        identity=(("service", service),),
+        attributes=(("dll", path.token), ("type", "text" if row.type in TEXT_TYPES else row.type)),
+        ignored=(("raw", row.data), ("value type", row.type)),
+        keys=(node.path,),
+        rows=tuple(node.values),
+        flags=tuple(flags),
+        incomplete="" if row.data else "HelperDllName is empty: what Windows loads is not proven",
+    )
