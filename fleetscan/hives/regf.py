@@ -1,0 +1,449 @@
+r"""Registry hives (``regf``): a lazy reader for files that nobody vouches for.
+
+A key that is asked for is a key that is read; nothing is indexed when a hive is opened. Names come exactly as stored
+(Latin-1 or UTF-16, with NUL and lone surrogates). What is damaged is reported with its offset, and everything around it
+is read: a key belongs to one parent only, so no list can lead in a circle, and the contents of all keys together are
+never larger than the file, so shared cells cannot multiply.
+
+libregf was tried first. It opens no key of a hive whose root has one bad subkey list, gives no offsets, ends names at
+the first NUL, and reads the subkey list of a key when the key is opened. It is an oracle in the tests.
+"""
+
+from __future__ import annotations
+
+import re
+import struct
+from array import array
+from bisect import bisect_left
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from fleetscan.errors import HiveError
+from fleetscan.hives.baseblock import SIGNATURE, SIZE
+from fleetscan.hives.translog import replay
+from fleetscan.hives.tree import Damage, Value
+from fleetscan.model.registry import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+LARGEST = 1 << 31
+"""Hives of more bytes are refused (Windows itself has this bound)."""
+
+MOST_DEPTH = 512
+"""Levels of keys; Windows makes no deeper ones."""
+
+_MOST_DAMAGES = 1000
+_NONE = 0xFFFFFFFF
+_KEY = struct.Struct("<i2sHQ4xII4xI4xIII24xHH")
+_VALUE = struct.Struct("<i2sHIIIH")
+_LIST = struct.Struct("<i2sH")
+_SIZE = struct.Struct("<i")
+_BIG = struct.Struct("<i2sHI")
+_DESCRIPTOR = struct.Struct("<i2s14xI")
+_FLAG_ROOT, _FLAG_LINK, _FLAG_LATIN, _FLAG_PREDEFINED = 0x4, 0x10, 0x20, 0x40
+_INLINE = 0x80000000
+_SEGMENT = 16344
+_LAST_WITHOUT_SEGMENTS = 3
+_REG_LINK = 6
+_EPOCH = 11_644_473_600
+_TICKS = 10_000_000
+_HASH_MASK = 0xFFFFFFFF
+_MOST_INDEXED = 64
+_STRIDE = {b"lf": 2, b"lh": 2, b"li": 1}
+
+
+class Hive:
+    """One hive, with its logs replayed if it is dirty."""
+
+    def __init__(self, data: bytes, name: str, logs: Sequence[tuple[str, bytes]] = ()) -> None:
+        """``logs`` are name and content, in the order LOG, LOG1, LOG2. Raises HiveError if no root key can be read."""
+        if len(data) > LARGEST:
+            raise HiveError(f"{len(data)} bytes are more than a hive can have", where=name)
+        if not data.startswith(SIGNATURE) and data[SIZE : SIZE + 4] != b"hbin":
+            raise HiveError("no registry hive: neither base block nor hive bin", where=name, offset=0)
+        self.name = name
+        self._damages: dict[Damage, None] = {}
+        replayed = replay(data, name, logs)
+        self.data = replayed.data
+        self.base = replayed.base
+        self.log_entries = replayed.entries
+        """How many log entries were applied."""
+        for damage in replayed.damages:
+            self._damages[damage] = None
+        self._owner: dict[int, int] = {}
+        self._listed: dict[int, array[int]] = {}
+        self._budget = 4 * len(self.data)
+        self._charged: dict[str, bytearray] = {}
+        self._indices: dict[int, dict[str, RegfKey]] = {}
+        self.root = self._root()
+        self._check_size()
+
+    def damages(self, mounted: str = "") -> tuple[Damage, ...]:
+        """What was found damaged up to now, each once; ``mounted`` is the full text of the hive's root key."""
+        return tuple(
+            Damage(file=damage.file, what=damage.what, offset=damage.offset, key=(mounted + damage.key).strip("\\"))
+            for damage in self._damages
+        )
+
+    def damaged(self, what: str, offset: int, key: RegfKey | None = None) -> None:
+        """Note a damage; ``offset`` counts from the start of the hive bins."""
+        if len(self._damages) < _MOST_DAMAGES:
+            path = key.path if key else ""
+            self._damages[Damage(file=self.name, what=what, offset=SIZE + offset, key=path)] = None
+        elif len(self._damages) == _MOST_DAMAGES:
+            self._damages[Damage(file=self.name, what="more damages are not listed")] = None
+
+    def _check_size(self) -> None:
+        bins = len(self.data) - SIZE
+        if self.base.bins_size > bins:
+            self.damaged(f"truncated: {self.base.bins_size} bytes of hive bins announced, {bins} present", bins)
+
+    def _root(self) -> RegfKey:
+        root = self.key_at(self.base.root, None)
+        if root is None and (first := self._first_root()) is not None:
+            self.damaged(f"no root key at {self.base.root:#x}: found by its flag", first)
+            root = self.key_at(first, None)
+        if root is None:
+            raise HiveError("no root key can be read", where=self.name, offset=SIZE + self.base.root)
+        return root
+
+    def _first_root(self) -> int | None:
+        """A key with the flag of a root in the first hive bin, where Windows puts it."""
+        for match in re.compile(rb"nk.[\0-\x03]", re.DOTALL).finditer(self.data, SIZE, SIZE + SIZE):
+            if self.data[match.start() + 2] & _FLAG_ROOT:
+                return match.start() - 4 - SIZE
+        return None
+
+    def key_at(self, offset: int, parent: RegfKey | None) -> RegfKey | None:
+        """The key in the cell at ``offset``, listed by ``parent``; None, with a damage, if it is none or not its."""
+        at = SIZE + offset
+        try:
+            fields = _KEY.unpack_from(self.data, at)
+        except struct.error:
+            self.damaged("a key outside the file", offset, parent)
+            return None
+        if fields[1] != b"nk":
+            self.damaged("no key where a list points to one", offset, parent)
+            return None
+        key = RegfKey(self, offset, parent, fields)
+        if fields[0] > 0:
+            self.damaged("a key in a free cell", offset, key)
+        if parent is not None and key.parent_offset != parent.offset:
+            mine = self.belongs(key, parent)
+            self.damaged(
+                "a key that names another parent" if mine else "a key of another parent: a loop or a second place",
+                offset,
+                key,
+            )
+            return key if mine else None
+        return key
+
+    def charge(self, kind: str, offset: int, amount: int) -> bool:
+        """May the content of the key at ``offset`` be handed out?
+
+        In a sound hive no two keys share a cell, so all contents together are smaller than the file. Each key pays
+        once; the marks (a bit for each eight bytes) let it be read again.
+        """
+        paid = self._charged.setdefault(kind, bytearray(len(self.data) // 64 + 1))
+        place, bit = (SIZE + offset) // 64, 1 << (SIZE + offset) // 8 % 8
+        if paid[place] & bit:
+            return True
+        if amount > self._budget:
+            return False
+        self._budget -= amount
+        paid[place] |= bit
+        return True
+
+    def belongs(self, child: RegfKey, parent: RegfKey) -> bool:
+        """Is ``child``, listed by ``parent`` but pointing elsewhere, its subkey?
+
+        It is if the key it points to does not list it, and no other key has had it before. So every key has one parent,
+        and no list leads in a circle.
+        """
+        if child.offset == self.root.offset:
+            return False
+        owner = self._owner.get(child.offset)
+        if owner is None:
+            listed = self._listed_at(child.parent_offset)
+            place = bisect_left(listed, child.offset)
+            owner = child.parent_offset if listed[place : place + 1] == array("I", [child.offset]) else parent.offset
+            self._owner[child.offset] = owner
+        return owner == parent.offset
+
+    def _listed_at(self, offset: int) -> array[int]:
+        """What the key at ``offset`` lists, sorted; empty if there is no key. Nothing is reported."""
+        if offset not in self._listed:
+            listed = array("I")
+            try:
+                fields = _KEY.unpack_from(self.data, SIZE + offset)
+            except struct.error:
+                fields = (0, b"")
+            if fields[1] == b"nk":
+                leaves = [words[::stride] for stride, _, words in self.leaves(fields[6], None)]
+                if self.charge("owner", offset, 4 * sum(map(len, leaves))):
+                    listed = array("I", sorted(chain.from_iterable(leaves)))
+            self._listed[offset] = listed
+        return self._listed[offset]
+
+    def leaves(self, offset: int, key: RegfKey | None) -> Iterator[tuple[int, bytes, tuple[int, ...]]]:
+        """The leaves of a subkey list: words per element, signature, words. Without ``key`` nothing is reported."""
+        header = self._list_at(offset, key)
+        if header is None:
+            return
+        signature, count = header
+        if signature != b"ri":
+            yield _STRIDE[signature], signature, self.words(offset, 8, _STRIDE[signature] * count, key)
+            return
+        left = len(self.data) // 4
+        seen = set()
+        for leaf in self.words(offset, 8, count, key):
+            below = None if leaf in seen else self._list_at(leaf, key)
+            seen.add(leaf)
+            if below is None or below[0] == b"ri" or (left := left - below[1]) < 0:
+                if key is not None:
+                    self.damaged("a part of a subkey list is no list, or stands there twice", leaf, key)
+                continue
+            stride = _STRIDE[below[0]]
+            yield stride, below[0], self.words(leaf, 8, stride * below[1], key)
+
+    def _list_at(self, offset: int, key: RegfKey | None) -> tuple[bytes, int] | None:
+        try:
+            _, signature, count = _LIST.unpack_from(self.data, SIZE + offset)
+        except struct.error:
+            signature, count = b"", 0
+        if signature in _STRIDE or signature == b"ri":
+            return signature, count
+        if key is not None:
+            self.damaged("a subkey list is none", offset, key)
+        return None
+
+    def words(self, offset: int, skip: int, count: int, key: RegfKey | None) -> tuple[int, ...]:
+        """``count`` words of the cell at ``offset``, ``skip`` bytes behind its start, or as many as it can hold."""
+        at = SIZE + offset
+        size = abs(_SIZE.unpack_from(self.data, at)[0]) if at + 4 <= len(self.data) else 0
+        room = max(0, min(size, len(self.data) - at) - skip) // 4
+        if room < count and key is not None:
+            self.damaged(f"a list of {count} words in a cell for {room}", offset, key)
+        return struct.unpack_from(f"<{min(room, count)}I", self.data, at + skip) if room else ()
+
+    def index(self, key: RegfKey) -> dict[str, RegfKey]:
+        """The subkeys of ``key`` by folded name, the first of each name; the last few indices are kept."""
+        index = self._indices.get(key.offset)
+        if index is None:
+            index = {}
+            for subkey in key.subkeys():
+                index.setdefault(fold(subkey.name), subkey)
+            if len(self._indices) >= _MOST_INDEXED:
+                self._indices.clear()
+            self._indices[key.offset] = index
+        return index
+
+    def content(self, field: int, offset: int, key: RegfKey) -> bytes:
+        """The data of a value: in the offset field itself, in a cell, or in segments."""
+        size = field & ~_INLINE
+        if field & _INLINE:
+            if size > _SIZE.size:
+                self.damaged(f"{size} bytes of data in a field for 4", offset, key)
+            return offset.to_bytes(4, "little")[:size]
+        if not size:
+            return b""
+        at = SIZE + offset
+        room = min(abs(_SIZE.unpack_from(self.data, at)[0]), len(self.data) - at) - 4 if at + 4 < len(self.data) else 0
+        if size <= room:
+            return self.data[at + 4 : at + 4 + size]
+        if size > _SEGMENT and self.base.minor_version > _LAST_WITHOUT_SEGMENTS and self.data[at + 4 : at + 6] == b"db":
+            return self._segments(size, offset, key)
+        self.damaged(f"{size} bytes of data in a cell for {max(0, room)}", offset, key)
+        return self.data[at + 4 : at + 4 + max(0, room)]
+
+    def _segments(self, size: int, offset: int, key: RegfKey) -> bytes:
+        _, _, count, listed = _BIG.unpack_from(self.data.ljust(SIZE + offset + _BIG.size, b"\0"), SIZE + offset)
+        left = min(size, len(self.data))
+        segments = []
+        for segment in self.words(listed, 4, count, key):
+            at = SIZE + segment
+            room = abs(_SIZE.unpack_from(self.data, at)[0]) - 4 if at + 4 <= len(self.data) else 0
+            part = self.data[at + 4 : at + 4 + max(0, min(left, _SEGMENT, room))]
+            segments.append(part)
+            left -= len(part)
+            if not left or not part:
+                break
+        data = b"".join(segments)
+        if len(data) < size:
+            self.damaged(f"{size} bytes of data in segments of {len(data)}", offset, key)
+        return data
+
+
+class RegfKey:
+    """One key of a hive; see Key."""
+
+    __slots__ = (
+        "_flags", "_name", "_security", "_subkeys", "_subkeys_count", "_ticks", "_values", "_values_count",
+        "depth", "hive", "offset", "parent", "parent_offset",
+    )  # fmt: skip
+
+    def __init__(self, hive: Hive, offset: int, parent: RegfKey | None, fields: tuple[int, ...]) -> None:
+        """``fields`` are those of the key's cell."""
+        self.hive = hive
+        self.offset = offset
+        self.parent = parent
+        self.depth: int = parent.depth + 1 if parent else 0
+        (
+            _, _, self._flags, self._ticks, self.parent_offset, self._subkeys_count, self._subkeys,
+            self._values_count, self._values, self._security, length, _,
+        ) = fields  # fmt: skip
+        start = SIZE + offset + 80
+        self._name = hive.data[start : start + length]
+        if len(self._name) < length or length > abs(fields[0]) - 80:
+            hive.damaged("the name of a key is cut off", offset, self)
+            self._name = self._name[: max(0, abs(fields[0]) - 80)]
+
+    @property
+    def name(self) -> str:
+        """See Key."""
+        if self._flags & _FLAG_LATIN:
+            return self._name.decode("latin-1")
+        return _utf16(self._name)
+
+    @property
+    def path(self) -> str:
+        """The names from the hive's root down, a backslash before each; empty for the root."""
+        names = []
+        key: RegfKey = self
+        while key.parent is not None:
+            names.append(key.name)
+            key = key.parent
+        return "".join(f"\\{name}" for name in reversed(names))
+
+    @property
+    def mtime(self) -> int:
+        """See Key."""
+        return max(0, self._ticks // _TICKS - _EPOCH)
+
+    @property
+    def link_target(self) -> str | None:
+        """See Key."""
+        if not self._flags & _FLAG_LINK:
+            return None
+        for value in self.values():
+            if value.type == _REG_LINK and value.name == "SymbolicLinkValue":
+                return _utf16(value.data).rstrip("\0")
+        return None
+
+    def subkeys(self) -> Sequence[RegfKey]:
+        """See Key."""
+        if not self._subkeys_count or self._subkeys == _NONE:
+            return ()
+        hive = self.hive
+        leaves = [words[::stride] for stride, _, words in hive.leaves(self._subkeys, self)]
+        offsets = list(dict.fromkeys(chain.from_iterable(leaves)))
+        total = sum(map(len, leaves))
+        if len(offsets) < total:
+            hive.damaged("a subkey list names a key twice", self._subkeys, self)
+        if total != self._subkeys_count:
+            hive.damaged(f"{self._subkeys_count} subkeys announced, {total} listed", self._subkeys, self)
+        if self.depth >= MOST_DEPTH:
+            hive.damaged(f"keys more than {MOST_DEPTH} levels deep are not read", self._subkeys, self)
+            return ()
+        if not hive.charge("subkeys", self.offset, 8 * total):
+            hive.damaged("subkey lists are shared: together larger than the file, not read", self._subkeys, self)
+            return ()
+        subkeys = [key for offset in offsets if (key := hive.key_at(offset, self)) is not None]
+        self._check_order(subkeys)
+        return subkeys
+
+    def _check_order(self, subkeys: list[RegfKey]) -> None:
+        """Windows finds keys by bisection: out of order, a key is listed but cannot be opened."""
+        before = ""
+        for key in subkeys:
+            name = fold(key.name)
+            if name <= before and key is not subkeys[0]:
+                if name == before:
+                    self.hive.damaged("two keys of one name: only one can be opened on Windows", key.offset, key)
+                elif _units(name) < _units(before):
+                    self.hive.damaged("subkeys out of order: Windows may not find this one", key.offset, key)
+            before = name
+
+    def subkey(self, name: str) -> RegfKey | None:
+        """See Key."""
+        if not self._subkeys_count or self._subkeys == _NONE or self.depth >= MOST_DEPTH:
+            return None
+        folded = fold(name)
+        hashed, signature = _hash(folded), b""
+        for _, signature, words in self.hive.leaves(self._subkeys, self):
+            if signature != b"lh":
+                break
+            for offset in (offset for offset, hint in zip(words[::2], words[1::2], strict=True) if hint == hashed):
+                key = self.hive.key_at(offset, self)
+                if key is not None and fold(key.name) == folded:
+                    return key
+        # Other lists carry no hash; and a hash may be wrong, which hides a key from Windows but not from us.
+        found = self.hive.index(self).get(folded)
+        if found is not None and signature == b"lh" and folded.isascii():
+            self.hive.damaged("the hash of this key is wrong: Windows does not find it", found.offset, found)
+        return found
+
+    def values(self) -> Sequence[Value]:
+        """See Key."""
+        if not self._values_count or self._values == _NONE or self._flags & _FLAG_PREDEFINED:
+            return ()
+        hive = self.hive
+        values: list[Value] = []
+        size = 0
+        for offset in hive.words(self._values, 4, self._values_count, self):
+            value = self._value(offset)
+            if value is None:
+                continue
+            values.append(value)
+            size += 24 + len(value.data)
+            if size > len(hive.data):
+                break
+        if size > len(hive.data) or not hive.charge("values", self.offset, size):
+            hive.damaged("values share their data: together larger than the file, not read", self._values, self)
+            return ()
+        return values
+
+    def _value(self, offset: int) -> Value | None:
+        hive = self.hive
+        at = SIZE + offset
+        try:
+            size, signature, length, field, content, value_type, flags = _VALUE.unpack_from(hive.data, at)
+        except struct.error:
+            signature, size = b"", 0
+        if signature != b"vk":
+            hive.damaged("no value where a list points to one", offset, self)
+            return None
+        name = hive.data[at + 24 : at + 24 + length]
+        if size > 0 or length > -size - 24 or len(name) < length:
+            hive.damaged("a value in a free cell" if size > 0 else "the name of a value is cut off", offset, self)
+            name = name[: max(0, abs(size) - 24)]
+        text = name.decode("latin-1") if flags & 1 else _utf16(name)
+        return Value(text, value_type, hive.content(field, content, self))
+
+    def security_descriptor(self) -> bytes:
+        """The key's self-relative security descriptor; empty if it cannot be read."""
+        at = SIZE + self._security
+        try:
+            _, signature, length = _DESCRIPTOR.unpack_from(self.hive.data, at)
+        except struct.error:
+            return b""
+        return self.hive.data[at + 24 : at + 24 + length] if signature == b"sk" else b""
+
+
+def _utf16(data: bytes) -> str:
+    return data[: len(data) & ~1].decode("utf-16-le", "surrogatepass")
+
+
+def _units(text: str) -> bytes:
+    """Text as Windows orders it: by 16-bit units."""
+    return text.encode("utf-16-be", "surrogatepass")
+
+
+def _hash(folded: str) -> int:
+    """The hash of a name in lists of type lh."""
+    total = 0
+    units = map(ord, folded) if folded.isascii() else struct.unpack(f">{len(_units(folded)) // 2}H", _units(folded))
+    for unit in units:
+        total = (37 * total + unit) & _HASH_MASK
+    return total
