@@ -1,0 +1,122 @@
+"""Keys, certificates and the agent: what a user proves who they are with. Secrets stay in here."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from fleetscan.model.snapshot import Reason
+from fleetscan.transport.failure import TransportError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fleetscan.transport.destination import Destination
+
+_DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+
+class Credentials:
+    """Loads each key once, for deriving a key from a passphrase is slow on purpose.
+
+    ``ask`` prompts for the passphrase of a key file where no variable is named; None never prompts.
+    """
+
+    def __init__(self, environment: Mapping[str, str] | None = None, ask: Callable[[str], str] | None = None) -> None:
+        """Secrets are read from ``environment``, the process's own by default."""
+        self._environment = os.environ if environment is None else environment
+        self._ask = ask
+        self._keys: dict[tuple[Path, Path | None, str], paramiko.PKey | TransportError] = {}
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        """Says nothing of what is inside."""
+        return "Credentials(...)"
+
+    def keys(self, destination: Destination) -> Iterator[paramiko.PKey]:
+        """The keys to offer: files that were named, then the agent's, then the usual files.
+
+        Raises TransportError(AUTH) for a named file that cannot be used.
+        """
+        for path in destination.identity_files:
+            yield from self._named(path, destination)
+        if destination.agent and not destination.identities_only:
+            yield from self._agent()
+        if not destination.identity_files:
+            for name in _DEFAULT_KEYS:
+                path = Path.home() / ".ssh" / name
+                if path.is_file():
+                    yield from self._named(path, destination)
+
+    def password(self, destination: Destination) -> str | None:
+        """The password from the variable that the inventory names."""
+        name = destination.password_env
+        if not name:
+            return None
+        if name not in self._environment:
+            raise TransportError(
+                Reason.AUTH,
+                f"the environment variable {name} is not set",
+                where=str(destination),
+                hint=f"export {name}=...",
+            )
+        return self._environment[name]
+
+    def _named(self, path: Path, destination: Destination) -> Iterator[paramiko.PKey]:
+        for certificate in (*destination.certificate_files, None):
+            key = self._load(path, certificate, destination.passphrase_env)
+            if isinstance(key, TransportError):
+                raise key
+            yield key
+
+    @staticmethod
+    def _agent() -> Iterator[paramiko.PKey]:
+        try:
+            agent = paramiko.Agent()
+        except (paramiko.SSHException, OSError):
+            return
+        try:
+            yield from agent.get_keys()
+        finally:
+            agent.close()
+
+    def _load(self, path: Path, certificate: Path | None, variable: str) -> paramiko.PKey | TransportError:
+        with self._lock:
+            wanted = (path, certificate, variable)
+            if wanted not in self._keys:
+                self._keys[wanted] = self._read(path, certificate, variable)
+            return self._keys[wanted]
+
+    def _read(self, path: Path, certificate: Path | None, variable: str) -> paramiko.PKey | TransportError:
+        if variable and variable not in self._environment:
+            return TransportError(
+                Reason.AUTH, f"the environment variable {variable} is not set", hint=f"export {variable}=..."
+            )
+        try:
+            key = self._decrypt(path, self._environment[variable] if variable else None)
+            if certificate is not None:
+                key.load_certificate(str(certificate))
+        except OSError as error:
+            return TransportError(Reason.AUTH, f"key {error.filename or path}: {error.strerror}")
+        except (paramiko.SSHException, ValueError, TypeError) as error:
+            # The library's text is not passed on: it was made from the content of a secret file.
+            hint = "passphrase_env: NAME in the inventory"
+            return TransportError(Reason.AUTH, f"key {path} cannot be used ({type(error).__name__})", hint=hint)
+        return key
+
+    def _decrypt(self, path: Path, passphrase: str | None) -> paramiko.PKey:
+        try:
+            return _key(path, passphrase)
+        except (paramiko.PasswordRequiredException, TypeError):
+            if passphrase is not None or self._ask is None:
+                raise
+        return _key(path, self._ask(f"Passphrase of {path}: "))
+
+
+def _key(path: Path, passphrase: str | None) -> paramiko.PKey:
+    secret = passphrase.encode() if passphrase else None
+    return paramiko.PKey.from_path(path, secret)  # type: ignore[arg-type]  # it says str, and hands it to who needs bytes

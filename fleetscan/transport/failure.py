@@ -1,0 +1,60 @@
+"""Failures of the network and of SSH, mapped to the reasons of the coverage ledger in one place."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
+
+from fleetscan.errors import HostError
+from fleetscan.model.snapshot import Reason
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class TransportError(HostError):
+    """A host cannot be talked to; ``reason`` is what the coverage ledger says."""
+
+    def __init__(self, reason: Reason, what: str, *, where: str = "", hint: str = "") -> None:
+        """``where`` is the host."""
+        super().__init__(what, where=where or None, hint=hint)
+        self.reason = reason
+
+
+_REASONS: tuple[tuple[type[BaseException], str, Reason], ...] = (
+    (socket.gaierror, "", Reason.DNS),
+    (UnicodeError, "", Reason.DNS),  # a name that cannot be encoded for a look-up
+    (TimeoutError, "", Reason.TIMEOUT),
+    (ConnectionRefusedError, "", Reason.REFUSED),
+    (AuthenticationException, "timeout", Reason.TIMEOUT),
+    # Also for servers that hang up instead of saying no: asking again would lock the account all the same.
+    (AuthenticationException, "", Reason.AUTH),
+    (IncompatiblePeer, "", Reason.PROTOCOL),
+    (SSHException, "timeout", Reason.TIMEOUT),
+    (SSHException, "timed out", Reason.TIMEOUT),
+    (BaseException, "", Reason.CONNECTION),
+)
+"""Class, word of its text, reason; the first that fits counts, because the classes inherit from each other."""
+
+
+def reason_of(error: BaseException) -> Reason:
+    """The reason for an exception of the socket or SSH library."""
+    if isinstance(error, TransportError):
+        return error.reason
+    text = str(error).lower()
+    return next(reason for kind, word, reason in _REASONS if isinstance(error, kind) and word in text)
+
+
+@contextmanager
+def mapped(where: str, doing: str) -> Iterator[None]:
+    """Everything that the network or the SSH library raises becomes a TransportError that says what was being done."""
+    try:
+        yield
+    except TransportError:
+        raise
+    except (OSError, EOFError, UnicodeError, SSHException) as error:
+        text = " ".join(str(error).split()) or type(error).__name__
+        raise TransportError(reason_of(error), f"{doing}: {text}", where=where) from error

@@ -1,0 +1,182 @@
+"""Pinned host keys: the ``known_hosts`` format with hashed names, wildcards, negation and revoked keys."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import hmac
+import os
+import re
+import secrets
+from collections import defaultdict
+from dataclasses import dataclass
+from enum import Enum
+from fnmatch import translate
+from typing import TYPE_CHECKING
+
+from fleetscan.errors import Place, SettingsError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+DEFAULT_PORT = 22
+_MAX_BYTES = 64 * 1024 * 1024
+_HASH_PREFIX = "|1|"
+_FIELDS = 3
+
+
+class Trust(Enum):
+    """What the pinned keys say about a key that a host showed."""
+
+    KNOWN = "known"
+    UNKNOWN = "unknown"
+    CHANGED = "changed"
+    REVOKED = "revoked"
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedKey:
+    """One key: its type and its public blob."""
+
+    type: str
+    blob: bytes
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 as OpenSSH prints it."""
+        return fingerprint(self.blob)
+
+
+def fingerprint(blob: bytes) -> str:
+    """``SHA256:`` and unpadded base64 of the hash of a public key."""
+    return "SHA256:" + base64.b64encode(hashlib.sha256(blob).digest()).decode().rstrip("=")
+
+
+def known_name(host: str, port: int) -> str:
+    """The name under which a key is pinned: the host, with the port in brackets unless it is 22."""
+    host = host.lower()
+    return host if port == DEFAULT_PORT else f"[{host}]:{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Hashed:
+    salt: bytes
+    digest: bytes
+
+    def matches(self, name: str) -> bool:
+        return hmac.compare_digest(hmac.new(self.salt, name.encode(), hashlib.sha1).digest(), self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class _Patterns:
+    wanted: tuple[re.Pattern[str], ...]
+    excluded: tuple[re.Pattern[str], ...]
+
+    def matches(self, name: str) -> bool:
+        return any(p.match(name) for p in self.wanted) and not any(p.match(name) for p in self.excluded)
+
+
+class KnownHosts:
+    """The keys of one or more files; plain names are found at once, hashed ones and patterns by trying."""
+
+    def __init__(self, texts: Iterable[str] = ()) -> None:
+        """Read the texts; lines that are no entry are passed over, so that they can pin nothing."""
+        self._plain: dict[str, list[PinnedKey]] = defaultdict(list)
+        self._tried: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
+        self._revoked: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
+        for text in texts:
+            for line in text.splitlines():
+                self._add(line)
+
+    def keys(self, name: str) -> tuple[PinnedKey, ...]:
+        """The keys pinned for a name of ``known_name``."""
+        found = (*self._plain.get(name, ()), *(key for names, key in self._tried if names.matches(name)))
+        return tuple(dict.fromkeys(found))
+
+    def judge(self, name: str, shown: PinnedKey) -> Trust:
+        """Is the shown key the host's?"""
+        if any(key == shown and names.matches(name) for names, key in self._revoked):
+            return Trust.REVOKED
+        pinned = self.keys(name)
+        if shown in pinned:
+            return Trust.KNOWN
+        return Trust.CHANGED if pinned else Trust.UNKNOWN
+
+    def _add(self, line: str) -> None:
+        fields = line.split()
+        if not fields or fields[0].startswith("#"):
+            return
+        marker = fields.pop(0) if fields[0].startswith("@") else ""
+        # @cert-authority lines vouch for certificates, which are not checked here: they must not pin a plain key.
+        if marker not in ("", "@revoked") or len(fields) < _FIELDS:
+            return
+        try:
+            key = PinnedKey(fields[1], base64.b64decode(fields[2], validate=True))
+            self._pin(fields[0].lower() if not fields[0].startswith(_HASH_PREFIX) else fields[0], key, marker)
+        except (binascii.Error, ValueError):
+            return
+
+    def _pin(self, names: str, key: PinnedKey, marker: str) -> None:
+        if names.startswith(_HASH_PREFIX):
+            salt, _, digest = names.removeprefix(_HASH_PREFIX).partition("|")
+            entry: _Hashed | _Patterns = _Hashed(base64.b64decode(salt), base64.b64decode(digest))
+        elif marker or re.search(r"[*?!]", names):
+            words = names.split(",")
+            entry = _Patterns(
+                tuple(_glob(word) for word in words if not word.startswith("!")),
+                tuple(_glob(word[1:]) for word in words if word.startswith("!")),
+            )
+        else:
+            for name in names.split(","):
+                self._plain[name].append(key)
+            return
+        (self._revoked if marker else self._tried).append((entry, key))
+
+
+def _glob(pattern: str) -> re.Pattern[str]:
+    """Only ``*`` and ``?`` are wildcards: brackets hold ports."""
+    return re.compile(translate(pattern.replace("[", "[[]")))
+
+
+def read_known_hosts(paths: Iterable[Path]) -> KnownHosts:
+    """The keys of all files that exist; a file that cannot be read is an error, for it may hold a revocation."""
+    return KnownHosts(text for path in paths if (text := _read(path)) is not None)
+
+
+def _read(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise SettingsError(f"host keys cannot be read: {error.strerror}", where=Place(str(path))) from error
+    if len(content) > _MAX_BYTES:
+        raise SettingsError("too large for a known_hosts file", where=Place(str(path)))
+    return content.decode("utf-8", "replace")
+
+
+def entry(name: str, key: PinnedKey, *, hashed: bool) -> str:
+    """The line that pins a key."""
+    if hashed:
+        salt = secrets.token_bytes(20)
+        digest = hmac.new(salt, name.encode(), hashlib.sha1).digest()
+        name = f"{_HASH_PREFIX}{base64.b64encode(salt).decode()}|{base64.b64encode(digest).decode()}"
+    return f"{name} {key.type} {base64.b64encode(key.blob).decode()}"
+
+
+def pin(path: Path, entries: Iterable[tuple[str, PinnedKey]], *, hashed: bool = False) -> None:
+    """Append keys to a file, created for its owner only; nothing that is there is changed."""
+    lines = [entry(name, key, hashed=hashed) for name, key in entries]
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        before = _read(path) or ""
+        start = "" if not before or before.endswith("\n") else "\n"
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        with open(descriptor, "a", encoding="utf-8", newline="\n") as file:  # noqa: PTH123 - mode is set above
+            # One write: two commands that pin at once do not tear each other's lines.
+            file.write(start + "".join(f"{line}\n" for line in lines))
+    except OSError as error:
+        raise SettingsError(f"host keys cannot be written: {error.strerror}", where=Place(str(path))) from error

@@ -1,0 +1,302 @@
+"""One SSH session per host: connect through the jumps, check pinned keys, prove who we are, run one command."""
+
+from __future__ import annotations
+
+import selectors
+import socket
+import threading
+import time
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import paramiko
+
+from fleetscan.model.snapshot import Reason
+from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.failure import TransportError, mapped
+from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from fleetscan.transport.destination import Destination
+
+_CHUNK = 65536
+_SOON = 0.02
+_TICK = 0.25  # how long a request to stop may go unnoticed while a host is silent
+_GRACE = 3.0  # after a deadline, for ending the remote process
+_ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished for talking
+_RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """What a command gave until it ended or was ended; ``ended`` None means by itself, with ``exit_status``.
+
+    ``exit_status`` is None too when the connection broke.
+    """
+
+    stdout: bytes
+    stderr: bytes
+    exit_status: int | None
+    ended: Reason | None = None
+
+
+class SshTransport:
+    """Connects to destinations; shared by all threads of a sweep, so that keys and pins are read once."""
+
+    def __init__(self, credentials: Credentials | None = None, stop: threading.Event | None = None) -> None:
+        """``stop`` ends running commands within a fraction of a second."""
+        self._credentials = credentials or Credentials()
+        self._stop = stop or threading.Event()
+        self._pins: dict[tuple[Path, ...], KnownHosts] = {}
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def connect(self, destination: Destination, *, deadline: float) -> Iterator[Connection]:
+        """A connection, closed at the end of the block or at ``deadline`` (``time.monotonic()``).
+
+        Raises TransportError with the reason.
+        """
+        with ExitStack() as stack:
+            below = stack.enter_context(self._hop((*destination.jumps, destination)[0], None, deadline))
+            for hop in (*destination.jumps, destination)[1:]:
+                below = stack.enter_context(self._hop(hop, below, deadline))
+            yield Connection(below, str(destination), self._stop)
+
+    def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
+        """The key that a host shows, without trusting it and without logging in; jumps must be trusted already."""
+        with ExitStack() as stack:
+            below: paramiko.Transport | None = None
+            for hop in destination.jumps:
+                below = stack.enter_context(self._hop(hop, below, deadline))
+            transport = stack.enter_context(self._negotiated(destination, below, (), deadline))
+            return _key_of(transport)
+
+    def pins(self, files: tuple[Path, ...]) -> KnownHosts:
+        """The pinned keys of these files, read once."""
+        with self._lock:
+            if files not in self._pins:
+                self._pins[files] = read_known_hosts(files)
+            return self._pins[files]
+
+    @contextmanager
+    def _hop(
+        self, destination: Destination, below: paramiko.Transport | None, deadline: float
+    ) -> Iterator[paramiko.Transport]:
+        pins = self.pins(destination.known_hosts)
+        pinned = pins.keys(destination.known_as)
+        if not pinned:
+            raise _untrusted(Trust.UNKNOWN, destination, "")
+        with self._negotiated(destination, below, pinned, deadline) as transport:
+            shown = _key_of(transport)
+            trust = pins.judge(destination.known_as, shown)
+            if trust is not Trust.KNOWN:
+                raise _untrusted(trust, destination, shown.fingerprint)
+            transport.auth_timeout = _left(destination, deadline)
+            with mapped(str(destination), "logging in"):
+                self._log_in(transport, destination)
+            yield transport
+
+    @contextmanager
+    def _negotiated(
+        self,
+        destination: Destination,
+        below: paramiko.Transport | None,
+        pinned: tuple[PinnedKey, ...],
+        deadline: float,
+    ) -> Iterator[paramiko.Transport]:
+        """A transport after key exchange; the server is not yet known."""
+        with mapped(str(destination), "connecting"):
+            seconds = _left(destination, deadline)
+            sock = _socket(destination, below, seconds)
+            try:
+                transport = paramiko.Transport(sock)
+            except BaseException:
+                sock.close()
+                raise
+        # Whatever hangs later (a request without an answer), the deadline closes the connection under it.
+        guard = threading.Timer(max(0.0, deadline - time.monotonic()) + _GRACE, transport.close)
+        guard.daemon = True
+        guard.start()
+        try:
+            with mapped(str(destination), "connecting"):
+                _negotiate(transport, pinned, seconds)
+            yield transport
+        finally:
+            guard.cancel()
+            transport.close()
+
+    def _log_in(self, transport: paramiko.Transport, destination: Destination) -> None:
+        refused: paramiko.SSHException | None = None
+        for key in self._credentials.keys(destination):
+            try:
+                if not transport.auth_publickey(destination.user, key):
+                    return
+                refused = paramiko.AuthenticationException("a second factor is asked for")
+            except paramiko.AuthenticationException as error:
+                if not transport.is_active() or "timeout" in str(error).lower():
+                    raise
+                refused = error
+        password = self._credentials.password(destination)
+        if password is not None:
+            if not transport.auth_password(destination.user, password, fallback=True):
+                return
+            refused = paramiko.AuthenticationException("a second factor is asked for")
+        raise refused or TransportError(
+            Reason.AUTH,
+            f"no key and no password for {destination.user}",
+            where=str(destination),
+            hint="identity_file, an agent, or password_env in the inventory",
+        )
+
+
+def _left(destination: Destination, deadline: float) -> float:
+    return max(0.1, min(destination.connect_seconds, deadline - time.monotonic()))
+
+
+def _socket(
+    destination: Destination, below: paramiko.Transport | None, seconds: float
+) -> socket.socket | paramiko.Channel:
+    if below is None:
+        return socket.create_connection((destination.host, destination.port), timeout=seconds)
+    return below.open_channel("direct-tcpip", (destination.host, destination.port), ("127.0.0.1", 0), timeout=seconds)
+
+
+def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], seconds: float) -> None:
+    transport.daemon = True
+    transport.banner_timeout = seconds
+    transport.handshake_timeout = seconds
+    _prefer(transport, pinned)
+    transport.start_client(timeout=seconds)
+    if not transport.initial_kex_done:
+        raise TransportError(Reason.TIMEOUT, "no key exchange in time")
+
+
+def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> None:
+    """Ask for the types of key that are pinned, so that a server with several keys shows one that can be checked."""
+    types: list[str] = []
+    for key in pinned:
+        types += _RSA_SIGNATURES if key.type == "ssh-rsa" else (key.type,)
+    options = transport.get_security_options()
+    known = [name for name in dict.fromkeys(types) if name in options.key_types]
+    if known:
+        options.key_types = known
+
+
+def _key_of(transport: paramiko.Transport) -> PinnedKey:
+    key = transport.get_remote_server_key()
+    return PinnedKey(key.get_name(), key.asbytes())
+
+
+def _untrusted(trust: Trust, destination: Destination, shown: str) -> TransportError:
+    what = {
+        Trust.UNKNOWN: "its host key is not pinned",
+        Trust.CHANGED: f"its host key changed, it shows {shown}",
+        Trust.REVOKED: f"it shows the revoked key {shown}",
+    }[trust]
+    hint = "fleetscan hosts trust" if trust is Trust.UNKNOWN else f"find out why; then mend {destination.pin_file}"
+    return TransportError(Reason.HOST_KEY, what, where=str(destination), hint=hint)
+
+
+class Connection:
+    """A logged-in session."""
+
+    def __init__(self, transport: paramiko.Transport, name: str, stop: threading.Event) -> None:
+        """Made by SshTransport."""
+        self._transport = transport
+        self._name = name
+        self._stop = stop
+
+    @property
+    def server_version(self) -> str:
+        """The server's own banner, ``SSH-2.0-OpenSSH_for_Windows_9.5``."""
+        return str(self._transport.remote_version)
+
+    def run(self, command: str, script: bytes, *, deadline: float, max_bytes: int) -> Output:
+        """Run ``command`` with ``script`` as its standard input, until it ends, says too much, or time is over.
+
+        Both outputs are read together while the script is written, so that neither side can block the other.
+        """
+        with mapped(self._name, "starting the command"):
+            channel = self._transport.open_session(timeout=max(0.1, min(20.0, deadline - time.monotonic())))
+        with channel:
+            with mapped(self._name, "starting the command"):
+                channel.exec_command(command)
+            return _Exchange(channel, script, max_bytes, self._stop).run(deadline)
+
+
+class _Exchange:
+    """Writes a script and reads both outputs of one command."""
+
+    def __init__(self, channel: paramiko.Channel, script: bytes, max_bytes: int, stop: threading.Event) -> None:
+        self._channel = channel
+        self._script = script
+        self._written = 0
+        self._max_bytes = max_bytes
+        self._stop = stop
+        self._stdout = bytearray()
+        self._stderr = bytearray()
+
+    def run(self, deadline: float) -> Output:
+        self._channel.settimeout(0.0)
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._channel.fileno(), selectors.EVENT_READ)
+            ended = self._loop(selector, deadline)
+        status = self._channel.recv_exit_status() if ended is None and self._channel.exit_status_ready() else None
+        return Output(
+            stdout=bytes(self._stdout),
+            stderr=bytes(self._stderr),
+            exit_status=None if status == -1 else status,
+            ended=ended,
+        )
+
+    def _loop(self, selector: selectors.BaseSelector, deadline: float) -> Reason | None:
+        open_ = True
+        while open_:
+            now = time.monotonic()
+            if now >= deadline:
+                return Reason.DEADLINE
+            if self._stop.is_set():
+                return Reason.CANCELLED
+            writing = self._write()
+            # A closed window gives no event; while there is something to write, look again soon.
+            patience = min(_SOON if writing else _TICK, deadline - now)
+            if self._channel.eof_received:
+                # Both outputs ended, and their descriptor stays ready for ever; only the exit status is missing.
+                self._channel.status_event.wait(patience)
+            else:
+                selector.select(patience)
+            open_ = self._read()
+            if len(self._stdout) > self._max_bytes:
+                return Reason.TOO_LARGE
+        return None
+
+    def _write(self) -> bool:
+        """Write what the window takes; is something left?"""
+        try:
+            while self._written < len(self._script) and self._channel.send_ready():
+                self._written += self._channel.send(self._script[self._written : self._written + _CHUNK])
+                if self._written == len(self._script):
+                    self._channel.shutdown_write()
+        except OSError:
+            # Closed by the other side: what it said before is still worth reading.
+            return False
+        return self._written < len(self._script)
+
+    def _read(self) -> bool:
+        """Read what is there; may more come?"""
+        while self._channel.recv_ready() and len(self._stdout) <= self._max_bytes:
+            self._stdout += self._channel.recv(_CHUNK)
+        while self._channel.recv_stderr_ready():
+            chunk = self._channel.recv_stderr(_CHUNK)
+            self._stderr += chunk[: max(0, _ERROR_BYTES - len(self._stderr))]
+        if self._channel.recv_ready() or self._channel.recv_stderr_ready():
+            return True
+        # End of file comes before the exit status; a connection that broke brings neither.
+        return not (self._channel.closed or (self._channel.eof_received and self._channel.exit_status_ready()))
+
+
+__all__ = ["Connection", "Output", "SshTransport", "fingerprint"]
