@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sqlite3
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -14,6 +14,9 @@ from fleetscan.errors import QueryError
 from fleetscan.model.finding import Severity
 from fleetscan.queries import Query, fill, load_queries, load_query
 from fleetscan.settings import content
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SHIPPED = sorted(content("queries").rglob("*.sql"))
 TEXT = """-- title: Two words
