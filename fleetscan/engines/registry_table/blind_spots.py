@@ -1,0 +1,207 @@
+"""What the table hides in the keys that were read: found beside the rows, by looking at what is stored.
+
+Not reported, because nothing stays out of sight: an empty value that is the last of its key (Windows writes such values
+itself, ``ProviderInfo`` of the name space catalog), links that Windows itself sets (CurrentControlSet, the current
+hardware profile, a user's classes), and device properties, whose types (0xffffnnnn) are the format of that store.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from fleetscan.engines.registry_table.patterns import BLANKS
+from fleetscan.engines.registry_table.values import (
+    MULTI_SZ,
+    NONE,
+    STRING_TYPES,
+    TYPE_NAMES,
+    is_short_number,
+    shown,
+    text_behind_end,
+    utf16_length,
+)
+from fleetscan.model.registry import fold
+from fleetscan.model.snapshot import BlindSpot
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from fleetscan.hives.tree import Key, Value
+
+MAX_SPOTS = 10_000
+NAMES_SHOWN = 5
+DEVICE_PROPERTY = 0xFFFF0000
+
+BEHIND_EMPTY = "values behind an empty value"
+NUL_NAME = "name with NUL"
+LONG_KEY_NAME = "255-character name"
+LONG_VALUE_NAME = "16383-character value name"
+TWIN = "unreachable twin"
+NONE_PAYLOAD = "REG_NONE payload"
+UNKNOWN_PAYLOAD = "unknown type payload"
+BEHIND_NUL = "data behind NUL"
+SHORT_NUMBER = "short number"
+LINK = "link"
+CUT_PATTERN = "pattern cut short"
+DEPTH = "depth limit"
+DAMAGE = "damage"
+
+LONGEST_KEY_NAME = 254
+"""Characters that fit in the table's buffer; Windows allows 255."""
+LONGEST_VALUE_NAME = 16382
+
+_EXPECTED_LINK = re.compile(
+    r"HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet|.*\\Hardware Profiles\\Current|HKEY_USERS\\[^\\]+\\Software\\Classes",
+    re.IGNORECASE,
+)
+
+Seen = tuple[str, str]
+"""Kind and detail."""
+
+
+class Witness:
+    """Collects blind spots; each (kind, key) once, at most MAX_SPOTS of them."""
+
+    def __init__(self) -> None:
+        """Nothing seen yet."""
+        self._spots: dict[Seen, BlindSpot] = {}
+        self._dropped = 0
+
+    def spots(self) -> tuple[BlindSpot, ...]:
+        """What was seen, in the order of seeing."""
+        spots = tuple(self._spots.values())
+        if self._dropped:
+            spots += (BlindSpot("more", "", f"{self._dropped} more blind spots are not listed"),)
+        return spots
+
+    def listed(self, key: str, subkeys: Sequence[Key], values: Sequence[Value]) -> None:
+        """A key is being listed."""
+        for index, subkey in enumerate(subkeys):
+            name = subkey.name
+            if is_long_key_name(name):
+                hidden = (
+                    f"the key '{_brief(name)}' hides {len(subkeys) - index - 1} later subkeys and {len(values)} values"
+                )
+                self.see(LONG_KEY_NAME, key, hidden)
+            if subkey.link_target is not None and not _EXPECTED_LINK.fullmatch(f"{key}\\{name}"):
+                self.see(LINK, f"{key}\\{shown(name)}", f"leads to {_brief(subkey.link_target)}")
+        for kind, detail in _twins(subkeys):
+            self.see(kind, key, detail)
+        for kind, detail in _in_values(values):
+            self.see(kind, key, detail)
+
+    def skipped(self, key: str) -> None:
+        """An expansion passes by what lies below a key, because listing it ended with "not found"."""
+        self.see(CUT_PATTERN, key, "the pattern passes by what lies below this key")
+
+    def expansion_ended(self, key: str) -> None:
+        """An expansion ended at a key that cannot be listed to its end."""
+        self.see(
+            CUT_PATTERN, key, "this key cannot be listed to its end, so the pattern lost what lies deeper everywhere"
+        )
+
+    def depth_reached(self, pattern: str) -> None:
+        """A recursion stopped at its depth limit."""
+        self.see(DEPTH, pattern, "the pattern ends 32 levels below its start; what lies deeper was not read")
+
+    def see(self, kind: str, key: str, detail: str) -> None:
+        """Note one place."""
+        spot = (kind, key)
+        if spot in self._spots:
+            return
+        if len(self._spots) >= MAX_SPOTS:
+            self._dropped += 1
+            return
+        self._spots[spot] = BlindSpot(kind, key, detail)
+
+
+def is_long_key_name(name: str) -> bool:
+    """Is the name too long for the table? Lists no later subkey and no value (rule 8d)."""
+    return len(name) * 2 > LONGEST_KEY_NAME and utf16_length(name) > LONGEST_KEY_NAME
+
+
+def is_long_value_name(name: str) -> bool:
+    """Is the name too long for the table? Ends the listing (rule 8c)."""
+    return len(name) * 2 > LONGEST_VALUE_NAME and utf16_length(name) > LONGEST_VALUE_NAME
+
+
+def _brief(text: str) -> str:
+    short = text if len(text) <= 60 else text[:57] + "..."  # noqa: PLR2004 - what fits on a line of a report
+    return repr(short)[1:-1]
+
+
+def _twins(subkeys: Sequence[Key]) -> Iterator[Seen]:
+    # Quick first: nearly every key has plain, distinct names.
+    names = [subkey.name for subkey in subkeys]
+    odd = [name for name in names if not _is_reachable(name)]
+    if len({fold(name) for name in names}) != len(names):
+        met: set[str] = set()
+        for name in names:
+            if fold(name) in met:
+                odd.append(name)
+            met.add(fold(name))
+    if odd:
+        yield TWIN, "what lies below cannot be asked for: " + _names(odd)
+
+
+def _is_reachable(name: str) -> bool:
+    return bool(name) and name.strip(BLANKS) == name and "\0" not in name and "\\" not in name and shown(name) == name
+
+
+def _in_values(values: Sequence[Value]) -> Iterator[Seen]:
+    places: dict[str, list[str]] = {}
+    for index, value in enumerate(values):
+        if end := _end(index, values):
+            yield end
+            break
+        if kind := _hidden_payload(value):
+            places.setdefault(kind, []).append(value.name)
+    for kind, names in places.items():
+        yield kind, f"data not shown of {_names(names)}"
+
+
+def _end(index: int, values: Sequence[Value]) -> Seen | None:
+    """What the listing loses if it ends at this value."""
+    value = values[index]
+    later = values[index + 1 :]
+    if not value.data and value.type not in STRING_TYPES:
+        return (BEHIND_EMPTY, f"'{_brief(value.name)}' is empty and hides {_described(later)}") if later else None
+    if is_long_value_name(value.name):
+        return LONG_VALUE_NAME, f"hides itself and {_described(later)}" if later else "hides itself"
+    if "\0" in value.name:
+        cut = fold(value.name.partition("\0")[0])
+        if any(fold(other.name) == cut for other in values):
+            return NUL_NAME, f"'{_brief(value.name)}' is not shown, the value of the cut name is shown twice"
+        return NUL_NAME, f"hides {_described(values[index:])}"
+    return None
+
+
+def _hidden_payload(value: Value) -> str:
+    if value.type in STRING_TYPES:
+        return BEHIND_NUL if _goes_on(value) else ""
+    if value.type not in TYPE_NAMES:
+        return "" if value.type & DEVICE_PROPERTY == DEVICE_PROPERTY else UNKNOWN_PAYLOAD
+    if value.type == NONE:
+        return NONE_PAYLOAD
+    return SHORT_NUMBER if is_short_number(value.type, value.data) else ""
+
+
+def _goes_on(value: Value) -> bool:
+    # Bytes first: decoding every string a second time would cost more than reading the hive.
+    mark, tail = (b"\0\0\0\0", 5) if value.type == MULTI_SZ else (b"\0\0", 3)
+    if value.type == MULTI_SZ and value.data.startswith(b"\0\0"):
+        return bool(text_behind_end(value.type, value.data))
+    place = value.data.find(mark)
+    return 0 <= place < len(value.data) - tail and bool(text_behind_end(value.type, value.data))
+
+
+def _described(values: Sequence[Value]) -> str:
+    kinds = [f"'{_brief(v.name)}' ({TYPE_NAMES.get(v.type, f'type {v.type:#x}')})" for v in values[:NAMES_SHOWN]]
+    more = f" and {len(values) - NAMES_SHOWN} more" if len(values) > NAMES_SHOWN else ""
+    return ", ".join(kinds) + more
+
+
+def _names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - NAMES_SHOWN} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(f"'{_brief(name)}'" for name in names[:NAMES_SHOWN]) + more

@@ -1,0 +1,154 @@
+"""One SQLite connection with osquery's tables and functions over one machine's registry."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Final
+
+import apsw
+
+from fleetscan.engines.registry_table.facts import FactsModule, fact_tables
+from fleetscan.engines.registry_table.functions import register_functions
+from fleetscan.engines.registry_table.reading import Reader
+from fleetscan.engines.registry_table.versions import Behaviour
+from fleetscan.engines.registry_table.vtab import RegistryModule, sql_text
+from fleetscan.errors import QueryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from fleetscan.engines.registry_table.blind_spots import Witness
+    from fleetscan.engines.registry_table.calls import Calls, Faults
+    from fleetscan.hives.mount import Registry
+
+MAX_TEXT: Final = 64 << 20
+"""Bytes of one SQL text or value: a query over untrusted contents must not fill the memory."""
+OPERATIONS_PER_CHECK: Final = 20_000
+KEYS_PER_CHECK: Final = 256
+
+Columns = tuple[str, ...]
+Cells = tuple[str | None, ...]
+
+
+class DeadlineError(QueryError):
+    """The query was stopped at its deadline."""
+
+
+class Database:
+    """Answers SQL over one registry; one thread at a time.
+
+    Statements are compiled anew each time, as osquery does: a plan that ran has used up the lists of its IN terms.
+    """
+
+    def __init__(
+        self,
+        registry: Registry,
+        *,
+        behaviour: Behaviour | None = None,
+        environment: Mapping[str, str] | None = None,
+        faults: Faults | None = None,
+        witness: Witness | None = None,
+    ) -> None:
+        """``environment`` None is the registry's own; ``witness`` is told where something stays hidden."""
+        behaviour = behaviour or Behaviour()
+        self.deadline: float | None = None
+        self._reader = Reader(
+            registry.roots,
+            behaviour=behaviour,
+            environment=registry.environment if environment is None else environment,
+            faults=faults,
+            witness=witness,
+            check=self._check,
+        )
+        self._connection = apsw.Connection(":memory:", statementcachesize=0)
+        self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_TEXT)
+        self._connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
+        self._attach("registry", RegistryModule(self._reader))
+        for name, table in fact_tables(registry, behaviour).items():
+            self._attach(name, FactsModule(table))
+        register_functions(self._connection)
+        self._connection.set_authorizer(_authorize)
+        self._connection.set_progress_handler(self._interrupt, OPERATIONS_PER_CHECK)
+
+    @property
+    def calls(self) -> Calls:
+        """The registry calls made up to now."""
+        return self._reader.calls
+
+    def rows(self, sql: str, *, told: Callable[[Columns], None] | None = None) -> Iterator[Cells]:
+        """The rows of all statements of ``sql``, as texts; None is NULL.
+
+        ``told`` learns the columns of each statement before its rows. Raises QueryError, and DeadlineError after
+        ``deadline`` (a point of ``time.monotonic()``).
+        """
+        cursor = self._connection.cursor()
+
+        def about_to_run(running: apsw.Cursor, _: str, __: object) -> bool:
+            if told is not None:
+                told(tuple(column[0] for column in running.get_description() or ()))
+            return True
+
+        cursor.set_exec_trace(about_to_run)
+        try:
+            for row in cursor.execute(sql):
+                yield tuple(map(sql_text, row))
+        except apsw.InterruptError as error:
+            raise DeadlineError("stopped at the deadline", hint="a narrower query, or more time") from error
+        except apsw.Error as error:
+            raise QueryError(message_of(error)) from error
+        except UnicodeError as error:
+            raise QueryError(f"text that is no valid Unicode") from error
+        finally:
+            cursor.close(True)  # noqa: FBT003 - apsw takes it by position
+
+    def close(self) -> None:
+        """Release the connection."""
+        self._connection.close(True)  # noqa: FBT003 - apsw takes it by position
+
+    def _attach(self, name: str, module: RegistryModule | FactsModule) -> None:
+        self._connection.create_module(name, module, use_bestindex_object=True, read_only=True)  # type: ignore[arg-type]  # apsw's protocol asks for methods of writable tables
+        self._connection.execute(f"CREATE VIRTUAL TABLE temp.{name} USING {name}")
+
+    def _interrupt(self) -> bool:
+        return self.deadline is not None and time.monotonic() > self.deadline
+
+    def _check(self) -> None:
+        if self._interrupt():
+            raise DeadlineError("stopped at the deadline", hint="a narrower query, or more time")
+
+
+def message_of(error: apsw.Error) -> str:
+    """SQLite's words, which are what osquery prints."""
+    text = str(error)
+    return text.split(": ", 1)[1] if text.startswith(("SQLError: ", "Error: ")) else text
+
+
+_ALLOWED: Final = frozenset(
+    {
+        apsw.SQLITE_CREATE_TEMP_TABLE,
+        apsw.SQLITE_CREATE_TEMP_VIEW,
+        apsw.SQLITE_CREATE_TABLE,
+        apsw.SQLITE_CREATE_VIEW,
+        apsw.SQLITE_DELETE,
+        apsw.SQLITE_DROP_TABLE,
+        apsw.SQLITE_DROP_TEMP_TABLE,
+        apsw.SQLITE_DROP_TEMP_VIEW,
+        apsw.SQLITE_DROP_VIEW,
+        apsw.SQLITE_FUNCTION,
+        apsw.SQLITE_INSERT,
+        apsw.SQLITE_READ,
+        apsw.SQLITE_RECURSIVE,
+        apsw.SQLITE_SELECT,
+        apsw.SQLITE_TRANSACTION,
+        apsw.SQLITE_UPDATE,
+    }
+)
+_PRAGMAS: Final = frozenset({"table_info", "table_xinfo", "compile_options", "function_list", "table_list"})
+
+
+def _authorize(action: int, first: str | None, second: str | None, _: str | None, __: str | None) -> int:
+    # No statement may reach a file, load code or change limits: the SQL may come from a rule somebody downloaded.
+    if action in _ALLOWED or (action == apsw.SQLITE_PRAGMA and (first or "").lower() in _PRAGMAS):
+        return apsw.SQLITE_OK
+    del second
+    return apsw.SQLITE_DENY
