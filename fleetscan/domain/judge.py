@@ -69,12 +69,23 @@ def _area(entity: Entity, _context: Context) -> Verdict:
     return structural(entity)
 
 
-def _other_function(entity: Entity, _context: Context) -> Verdict:
+def _other_function(entity: Entity, context: Context) -> Verdict:
     if entity.incomplete:
         return verdicts.incomplete(entity, Severity.LOW)
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
+    if names_usual_dlls(entity, context.known):
+        why = "names only DLLs that stock functions of the OID tree name; which rows are stock is not confirmed"
+        return Verdict(kind=VerdictKind.LIKELY, what=What.STOCK, severity=Severity.INFO, why=why)
     return Verdict(kind=VerdictKind.NOT_JUDGED, what=What.OBSERVED, severity=Severity.INFO, why="compared, not judged")
+
+
+def names_usual_dlls(entity: Entity, known: KnownGood) -> bool:
+    """Does a function outside the SIP sets name only usual DLLs, bare or in the system folders?"""
+    return all(
+        folder in {"", "{system32}", "{syswow64}"} and base in known.oid_dlls
+        for folder, _, base in (dll.rpartition("\\") for dll in entity.get("dll").split(", "))
+    )
 
 
 def _user(entity: Entity, _context: Context) -> Verdict:

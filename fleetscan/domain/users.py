@@ -59,7 +59,7 @@ def _closed(unproven: Iterable[str]) -> dict[str, str]:
     for key in unproven:
         root, _, rest = key.partition("\\")
         user, _, below = rest.partition("\\")
-        if fold(root) == HKU and user and fold(below) in {"", "SOFTWARE"}:
+        if fold(root) == HKU and user and fold(below) in {"", "SOFTWARE"} and not fold(user).endswith("_CLASSES"):
             found[fold(sid_of(key))] = key
     return found
 

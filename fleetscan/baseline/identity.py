@@ -1,0 +1,118 @@
+"""What two sweeps are compared by: units of rows that are decoded together, and what each side covered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fleetscan.domain.users import sid_of
+from fleetscan.model.registry import HKU, fold
+from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from fleetscan.domain.entity import Entity
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.snapshot import Status
+
+_WINSOCK = "HKEY_LOCAL_MACHINE\\SYSTEM\\CURRENTCONTROLSET\\SERVICES\\WINSOCK2\\PARAMETERS"
+_PROFILES = "HKEY_LOCAL_MACHINE\\SOFTWARE\\MICROSOFT\\WINDOWS NT\\CURRENTVERSION\\PROFILELIST"
+_BY_KEY = frozenset({Reason.UNPROVEN, Reason.HIDDEN})
+"""Reasons for which the uncovered keys are known one by one; the rest of the scope is covered."""
+
+
+def unit_of(row: RegistryRow) -> str:
+    """Rows of one unit are decoded together; rows of different units never belong to one entity.
+
+    A registration is its key, the WinSock2 catalogues are one unit (chains, order, counters), and so are the users.
+    """
+    key = fold(row.key)
+    if key.startswith(_WINSOCK):
+        return _WINSOCK
+    if key in {HKU, _PROFILES}:
+        return HKU
+    return f"{key}\\{fold(row.name)}" if row.is_subkey else key
+
+
+def changed_rows(
+    before: Iterable[RegistryRow], after: Iterable[RegistryRow]
+) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
+    """Both sides reduced to the units that differ: what is equal on both sides is not decoded at all."""
+    old, new = _bag(before), _bag(after)
+    units = {unit_of(row) for row in old.keys() ^ new.keys()}
+    units |= {unit_of(row) for row in old.keys() & new.keys() if old[row] != new[row]}
+    if not units:
+        return (), ()
+    return _within(old, units), _within(new, units)
+
+
+def _bag(rows: Iterable[RegistryRow]) -> dict[RegistryRow, int]:
+    bag: dict[RegistryRow, int] = {}
+    for row in rows:
+        bag[row] = bag.get(row, 0) + 1
+    return bag
+
+
+def _within(bag: Mapping[RegistryRow, int], units: set[str]) -> tuple[RegistryRow, ...]:
+    return tuple(row for row, count in bag.items() if unit_of(row) in units for _ in range(count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CoveredArea:
+    """What one side knows of one scope: where it lies, its status, and the keys that are not proven."""
+
+    root: str
+    """Folded literal beginning of the scope's keys."""
+    status: Status
+    unproven: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """What one side of a comparison covered. Without areas everything counts as covered (rows read from files)."""
+
+    areas: tuple[CoveredArea, ...] | None = None
+    hidden: tuple[str, ...] = ()
+    """Keys behind which the engine knows something it cannot show."""
+    loaded: frozenset[str] | None = None
+    """Folded names of the loaded user hives; None: all."""
+
+    def gap(self, entity: Entity) -> str:
+        """Why the side cannot speak of the entity; empty if it can."""
+        return next((reason for key in entity.keys if (reason := self._gap(key))), "") if entity.keys else ""
+
+    def _gap(self, key: str) -> str:
+        folded, sid = fold(key), fold(sid_of(key))
+        if sid and self.loaded is not None and sid not in self.loaded:
+            return "the user's hive was not loaded"
+        if any(_holds(fold(hidden), folded) for hidden in self.hidden):
+            return "something is hidden there"
+        if self.areas is None:
+            return ""
+        areas = [area for area in self.areas if _holds(area.root, folded)]
+        if not areas:
+            return "not asked"
+        reasons = [_reason(area, folded) for area in areas]
+        return "" if "" in reasons else reasons[0]
+
+
+def _reason(area: CoveredArea, key: str) -> str:
+    if any(_holds(fold(unproven), key) for unproven in area.unproven):
+        return "the key, or one above it, gave no row"
+    status = area.status
+    if isinstance(status, Complete):
+        return ""
+    if isinstance(status, Partial) and status.reason in _BY_KEY and area.unproven:
+        return ""
+    if isinstance(status, Partial) and status.reason in _BY_KEY and status.reason is Reason.HIDDEN:
+        return ""  # the hidden keys themselves are listed in Coverage.hidden
+    return _words(status)
+
+
+def _words(status: Partial | Unreachable) -> str:
+    return f"{status.reason}: {status.detail}" if status.detail else str(status.reason)
+
+
+def _holds(above: str, key: str) -> bool:
+    return key == above or key.startswith(f"{above}\\")
