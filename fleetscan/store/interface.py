@@ -97,6 +97,8 @@ class Sweep:
     rules_digest: str
     seal: str
     """SHA-256 (hex) of the evidence chain at this sweep; empty while it is not finished."""
+    previous: str
+    """The seal before it in the chain; empty for the first."""
     hosts: int
     answered: int
     pruned: datetime | None = None
@@ -355,6 +357,10 @@ class Store(Protocol):
         ...
 
     # -- upkeep
+    def counts(self) -> Mapping[str, int]:
+        """How many records of each kind there are."""
+        ...
+
     def verify(self) -> Verification:
         """Check every hash, every reference and the chain of evidence."""
         ...

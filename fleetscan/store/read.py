@@ -42,12 +42,28 @@ if TYPE_CHECKING:
 NOT_ASKED = Unreachable(Reason.NOT_ASKED)
 _FETCH = 2000
 
+_COUNTED = {
+    "sweeps": schema.sweep,
+    "hosts": schema.host,
+    "host results": schema.result,
+    "distinct trees": schema.tree,
+    "distinct blocks": schema.block,
+    "distinct raw answers": schema.raw,
+    "seals": schema.seal,
+    "baselines": schema.baseline,
+    "findings": schema.finding,
+    "changes": schema.change,
+    "entities": schema.entity,
+}
+
 _SWEEPS = """
 SELECT s.id, s.name, s.started, s.finished, s.outcome, s.note, s.pruned, p.digest, p.rules_digest,
   (SELECT COUNT(*) FROM result r WHERE r.sweep = s.id) AS hosts,
   (SELECT COUNT(*) FROM result r WHERE r.sweep = s.id AND r.tree IS NOT NULL) AS answered,
-  (SELECT e.sha256 FROM seal e WHERE e.sweep = s.id ORDER BY e.number DESC LIMIT 1) AS seal
+  e.sha256 AS seal, f.sha256 AS previous
 FROM sweep s JOIN plan p ON p.id = s.plan
+LEFT JOIN seal e ON s.finished IS NOT NULL AND e.number = (SELECT MAX(m.number) FROM seal m WHERE m.sweep = s.id)
+LEFT JOIN seal f ON f.number = e.number - 1
 ORDER BY s.id
 """
 
@@ -350,10 +366,13 @@ class Reader:
             raise StoreError(f"sweep {base} has no answer of host {golden}", where=self.database.name)
         return int(number)
 
-    def sweep_count(self) -> int:
-        """The number of sweeps."""
+    def counts(self) -> Mapping[str, int]:
+        """How many records of each kind there are."""
         with self.database.reading() as connection:
-            return connection.execute(select(func.count()).select_from(schema.sweep)).scalar_one()
+            return {
+                words: connection.execute(select(func.count()).select_from(table)).scalar_one()
+                for words, table in _COUNTED.items()
+            }
 
 
 def parse_plan(record: bytes) -> PlanRecord:
@@ -382,7 +401,8 @@ def _sweep(row: Row[Any]) -> Sweep:
         note=row.note,
         plan_digest=row.digest,
         rules_digest=row.rules_digest,
-        seal="" if row.seal is None or row.finished is None else bytes(row.seal).hex(),
+        seal=bytes(row.seal or b"").hex(),
+        previous=bytes(row.previous or b"").hex(),
         hosts=row.hosts,
         answered=row.answered,
         pruned=None if row.pruned is None else moment(row.pruned),

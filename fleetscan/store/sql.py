@@ -207,6 +207,10 @@ class SqlStore:
         """See interface."""
         return judged.load(self.database, sweep, EntityRecord)
 
+    def counts(self) -> Mapping[str, int]:
+        """See interface."""
+        return self._reader.counts()
+
     def verify(self) -> Verification:
         """See interface."""
         return verify(self.database)

@@ -1,0 +1,104 @@
+"""``fleetscan baseline``: name a sweep (or one host of it) as what everything is compared with."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from tabulate import tabulate
+
+from fleetscan.errors import ExitCode
+from fleetscan.model.host import HostId
+from fleetscan.report.escape import visible
+from fleetscan.store.interface import Baseline
+from fleetscan.store.sql import open_store
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
+
+    from fleetscan.store.interface import Store
+
+HELP = "name a sweep as baseline; list, show, delete"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """``create``, ``list``, ``show``, ``delete``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    create = actions.add_parser("create", help="keep a sweep under a name; it is never pruned while it has one")
+    create.add_argument("name", metavar="NAME")
+    create.add_argument("--sweep", default="latest", metavar="ID", help="id or its beginning (default: the latest)")
+    create.add_argument("--host", metavar="GOLDEN", help="compare every host with this one, not with its own past")
+    create.add_argument("--note", default="", help="why; shown in lists")
+    show = actions.add_parser("show", help="what a baseline holds")
+    delete = actions.add_parser("delete", help="forget the name; the sweep stays until it is pruned")
+    for action in (show, delete):
+        action.add_argument("name", metavar="NAME")
+    listing = actions.add_parser("list", help="all baselines")
+    for action in (create, show, delete, listing):
+        action.add_argument(
+            "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
+        )
+
+
+def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
+    """One action on one store."""
+    with open_store(args.store, create=False) as store:
+        match args.action:
+            case "create":
+                host = None if args.host is None else HostId(args.host)
+                _create(store, args, host, clock())
+            case "list":
+                _list(store)
+            case "show":
+                _show(store, store.baseline(args.name))
+            case _:
+                store.delete_baseline(args.name)
+                print(f"baseline {visible(args.name)} is deleted; its sweep stays until it is pruned")
+    return ExitCode.CLEAN
+
+
+def _create(store: Store, args: Namespace, host: HostId | None, now: datetime) -> None:
+    sweep = store.sweep(args.sweep)
+    store.put_baseline(Baseline(name=args.name, sweep=sweep.id, host=host, created=now, note=args.note))
+    meaning = "each host against its own past" if host is None else f"every host against {visible(host)}"
+    print(f"baseline {visible(args.name)}: sweep {sweep.id}, {meaning}")
+    pending = store.pending(sweep.id)
+    if host is None and pending:
+        print(f"{len(pending)} of {sweep.hosts} hosts are not complete in it: what they lack is not comparable")
+
+
+def _list(store: Store) -> None:
+    rows = [
+        (
+            visible(item.name),
+            item.sweep,
+            "own past" if item.host is None else visible(item.host),
+            f"{item.created:%Y-%m-%d %H:%M}Z",
+            visible(item.note),
+        )
+        for item in store.baselines()
+    ]
+    if not rows:
+        print("no baseline yet (try: fleetscan baseline create NAME)")
+        return
+    print(tabulate(rows, ("baseline", "sweep", "compared with", "created", "note"), "simple", disable_numparse=True))
+
+
+def _show(store: Store, baseline: Baseline) -> None:
+    sweep = store.sweep(baseline.sweep)
+    hosts = [host for host in store.hosts(sweep.id) if baseline.host in {None, host.id}]
+    facts = store.fleet_facts(sweep.id)
+    rows = [
+        (
+            visible(host.id),
+            "complete" if host.complete else "partial" if host.answered else "no answer",
+            visible(facts[host.id].os_name if host.id in facts else ""),
+            visible(facts[host.id].os_build if host.id in facts else ""),
+        )
+        for host in hosts
+    ]
+    print(f"baseline {visible(baseline.name)}: sweep {sweep.id} of {sweep.started:%Y-%m-%d %H:%M}Z")
+    if baseline.note:
+        print(visible(baseline.note))
+    print(tabulate(rows, ("host", "answer", "system", "build"), "simple", disable_numparse=True))
