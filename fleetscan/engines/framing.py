@@ -30,7 +30,7 @@ CANARY = Statement(id="canary", sql=f"SELECT {_CANARY_SQL} AS made, '{_CANARY}' 
 
 _ERROR_LINE = re.compile(rb"^Error: near line ([0-9]{1,9}): ?(.*?)\r?$", re.MULTILINE)
 _MARKER = re.compile(rb"^([0-9a-f]{16,64}):(begin|end)\r?\n", re.MULTILINE)
-_TORN = len(":begin\r")  # what may follow the nonce of a marker that the end of the output cut off
+_TORN = len("\n:begin\r")  # what may stand around the nonce of a marker that the end of the output cut off
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_DETAIL = 300
 
@@ -140,7 +140,7 @@ def _block(
 ) -> tuple[int, int, int] | Failed | None:
     """Where the bytes between both markers stand, and where the end marker ends; None if they are not both there."""
     elsewhere = stdout.count(token) - len(found)
-    torn = elsewhere == 1 and token in stdout[-len(token) - _TORN :]
+    torn = elsewhere == 1 and re.search(rb"(?:^|\n)" + token + rb"[:a-z]*\r?\Z", stdout[-len(token) - _TORN :])
     if elsewhere and not torn:
         return Failed(Reason.PROTOCOL, "a marker does not stand on a line of its own")
     kinds = [match[2] for match in found]

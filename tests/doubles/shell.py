@@ -1,0 +1,73 @@
+"""A small osqueryi-like shell over SQLite: enough of its protocol to talk to, and to be made to lie."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import sys
+import time
+
+ROWS = (
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE\\A", "plain", "REG_SZ", "text"),
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE\\A", "ünïcødé", "REG_SZ", "日本語 😀"),
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE\\A", "nul", "REG_SZ", "before\x00after"),
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE\\A", "hostile", "REG_SZ", '\x1b[31mred"\\,}]\n]'),
+)
+
+
+def database() -> sqlite3.Connection:
+    """A registry table with a few rows that are hard to transport, and osquery_info."""
+    connection = sqlite3.connect(":memory:")
+    connection.execute("CREATE TABLE registry (key TEXT, name TEXT, type TEXT, data TEXT)")
+    connection.executemany("INSERT INTO registry VALUES (?, ?, ?, ?)", ROWS)
+    connection.execute("CREATE TABLE osquery_info (version TEXT, build_platform TEXT, pid INTEGER)")
+    connection.execute("INSERT INTO osquery_info VALUES ('5.23.1', 'double', ?)", (os.getpid(),))
+    connection.create_function("wait", 1, wait)
+    return connection
+
+
+def wait(seconds: float) -> str:
+    """A query that takes its time."""
+    time.sleep(seconds)
+    return "waited"
+
+
+def answer_script(script: str) -> tuple[str, str, int]:
+    """Standard output, standard error and exit code for a script, as osqueryi --json gives them."""
+    connection = database()
+    out: list[str] = []
+    err: list[str] = []
+    for number, line in enumerate(script.splitlines(), 1):
+        if line.startswith(".print"):
+            out.append(line.removeprefix(".print").strip() + "\n")
+        elif line.startswith(".exit"):
+            break
+        elif line and not line.startswith("."):
+            try:
+                out.append(render(connection.execute(line)))
+            except sqlite3.Error as error:
+                out.append("[\n\n]\n")
+                err.append(f"Error: near line {number}: {error}\n")
+    return "".join(out), "".join(err), 1 if err else 0
+
+
+def render(cursor: sqlite3.Cursor) -> str:
+    """One array, one object per line, texts only, columns in alphabetical order."""
+    names = [column[0] for column in cursor.description or ()]
+    rows = (
+        {name: "" if value is None else str(value) for name, value in zip(names, row, strict=True)} for row in cursor
+    )
+    return "[\n" + ",\n".join("  " + json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows) + "\n]\n"
+
+
+def main() -> None:
+    """Be the shell: flags are taken and ignored."""
+    out, err, code = answer_script(sys.stdin.buffer.read().decode())
+    sys.stderr.write(err)
+    sys.stdout.buffer.write(out.encode())
+    raise SystemExit(code)
+
+
+if __name__ == "__main__":
+    main()
