@@ -1,0 +1,268 @@
+r"""From a literal run to physical keys: every spelling it may be part of, mapped to the keys that osquery shows (N4).
+
+A name has several spellings (``HKCR\x`` is ``HKLM\SOFTWARE\Classes\x``). Each pair of ALIASES says: a text that begins
+with the first is the name of what stands below the second. A run that agrees with a spelling for as long as both last
+is looked for at the physical place as well.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from fleetscan.model.registry import HKLM, HKU, fold
+from fleetscan.model.scope import SID, SID_CLASSES, Element, Glob
+from fleetscan.planner.catalogue import WILD, agreement, catalogue
+from fleetscan.planner.patterns import CONTROL_SET, Ending, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from fleetscan.planner.catalogue import Anchor
+
+Path = tuple[Element, ...]
+
+_SOFTWARE = ("SOFTWARE",)
+_WOW = "Wow6432Node"
+_PROFILES = ("HKLM", "SYSTEM", CONTROL_SET, "Hardware Profiles")
+_CLASSES_SUFFIX = "_CLASSES"
+
+ALIASES: tuple[tuple[Path, Path], ...] = (
+    (("HKCR",), ("HKLM", "SOFTWARE", "Classes")),
+    (("HKCR",), ("HKU", SID_CLASSES)),
+    (("HKCR",), ("HKU", SID, "Software", "Classes")),
+    (("HKCR", _WOW), ("HKLM", "SOFTWARE", _WOW, "Classes")),
+    (("HKLM", "SOFTWARE", "Classes", _WOW), ("HKLM", "SOFTWARE", _WOW, "Classes")),
+    (("HKLM", "SOFTWARE", _WOW, "Classes"), ("HKLM", "SOFTWARE", "Classes", _WOW)),
+    (("HKU", SID, "Software", "Classes"), ("HKU", SID_CLASSES)),
+    (("HKU", SID_CLASSES), ("HKU", SID, "Software", "Classes")),
+    (("HKCU",), ("HKU", SID)),
+    (("HKCU", "Software", "Classes"), ("HKU", SID_CLASSES)),
+    (("HKCC",), (*_PROFILES, "Current")),
+    (("HKCC",), (*_PROFILES, "0001")),
+    ((*_PROFILES, "Current"), (*_PROFILES, "0001")),
+    ((*_PROFILES, "0001"), (*_PROFILES, "Current")),
+)
+"""Spelled prefix and physical prefix, where they differ."""
+
+ROOTS: dict[str, tuple[Path, ...]] = {
+    "HKLM": (("HKLM",),),
+    "HKU\\<SID>": (("HKU", SID),),
+    "{S}": (
+        ("HKLM", "SOFTWARE"),
+        ("HKLM", "SOFTWARE", _WOW),
+        ("HKU", SID, "Software"),
+        ("HKU", SID, "Software", _WOW),
+    ),
+    "{C}": (
+        ("HKLM", "SOFTWARE", "Classes"),
+        ("HKLM", "SOFTWARE", "Classes", _WOW),
+        ("HKLM", "SOFTWARE", _WOW, "Classes"),
+        ("HKU", SID_CLASSES),
+        ("HKU", SID_CLASSES, _WOW),
+        ("HKU", SID, "Software", "Classes"),
+        ("HKU", SID, "Software", "Classes", _WOW),
+        ("HKU", SID, "Software", _WOW, "Classes"),
+    ),
+    "{CCS}": (
+        ("HKLM", "SYSTEM", CONTROL_SET),
+        ("HKU", SID, "System", CONTROL_SET),
+    ),
+}
+"""The physical places of the catalogue's bases (C9)."""
+
+_LONG = {"HKLM": HKLM, "HKU": HKU}
+_HIVE_ROOTS = (("HKLM",), ("HKU", SID))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Physical keys: root in long form, elements below it, depth; ``level`` is the assumption level (C8).
+
+    ``spelled`` is the prefix of the names under which the keys go, where it is not the physical one.
+    """
+
+    elements: Path
+    depth: int | None
+    level: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Hit:
+    """A run stands at a physical path: ``consumed`` says how much of the run the path's fixed part has used."""
+
+    path: Path
+    level: int
+    inside: bool = False  # the run ended inside an alias: everything below the path belongs to it
+
+
+@lru_cache(maxsize=16384)
+def places_of(run: Run) -> frozenset[Place]:
+    """Every physical place where a subject whose name contains the run can have its row; empty: not anchored."""
+    hits = set(_absolute(run)) if run.anchored else _floating(run)
+    return frozenset(place for hit in hits for place in _endings(hit, run) for place in _system_twin(place))
+
+
+def _endings(hit: _Hit, run: Run) -> Iterator[Place]:
+    """What of the path is searched depends on how the run ends (C4)."""
+    path = hit.path
+    if hit.inside:
+        yield Place(path, None, hit.level)
+    elif run.ending is Ending.PATTERN:
+        if len(path) > 1:
+            yield Place(path[:-1], 0, hit.level)
+    elif run.ending is Ending.CLOSED:
+        yield Place(path, None, hit.level)
+    else:
+        if len(path) > 1:
+            yield Place(path[:-1], 0, hit.level)
+        yield Place((*path[:-1], Glob(f"{path[-1]}*")), None, hit.level)
+
+
+def _system_twin(place: Place) -> Iterator[Place]:
+    """``.DEFAULT`` and S-1-5-18 are one user hive: a place in one is a place in the other."""
+    yield place
+    if len(place.elements) > 1 and isinstance(place.elements[1], str) and place.elements[0] == HKU:
+        name = fold(place.elements[1])
+        bare = name.removesuffix(_CLASSES_SUFFIX)
+        twin = {".DEFAULT": "S-1-5-18", "S-1-5-18": ".DEFAULT"}.get(bare)
+        if twin:
+            suffix = "_Classes" if bare != name else ""
+            yield Place((HKU, twin + suffix, *place.elements[2:]), place.depth, place.level)
+
+
+def _absolute(run: Run) -> Iterator[_Hit]:
+    """The run starts with a hive: its own place, and the place of every spelling that it agrees with."""
+    elements = run.elements
+    hive = fold(elements[0])
+    if hive in _LONG:
+        yield _Hit((_LONG[hive], *elements[1:]), 0)
+    yield from _aliased(elements, run, 0, 0)
+
+
+def _aliased(elements: Path, run: Run, start: int, level: int) -> Iterator[_Hit]:
+    """Physical places of the aliases that agree with the elements, from the alias' element ``start`` on."""
+    for spelled, physical in ALIASES:
+        tail = spelled[start:]
+        if not tail or not _agree(elements, tail, run.ending):
+            continue
+        if len(elements) <= len(tail):
+            # Too short to reach below the alias, unless a gap follows.
+            if run.ending is not Ending.PATTERN:
+                yield _Hit(_long(_bound(physical, spelled, elements, start)), level, inside=True)
+        else:
+            yield _Hit((*_long(_bound(physical, spelled, elements, start)), *elements[len(tail) :]), level)
+
+
+def _agree(elements: Path, spelled: Path, ending: Ending) -> bool:
+    last = len(elements) - 1
+    return all(
+        _element_agrees(element, known, is_open=index == last and ending is Ending.OPEN)
+        for index, (element, known) in enumerate(zip(elements, spelled, strict=False))
+    )
+
+
+def _element_agrees(element: Element, known: Element, *, is_open: bool) -> bool:
+    if isinstance(element, Glob):
+        return isinstance(known, Glob) and element == known
+    name = fold(element)
+    if isinstance(known, Glob):
+        if is_open:
+            return True
+        is_class = name.endswith(_CLASSES_SUFFIX)
+        return name.startswith(("S-1-", ".DEFAULT")) and is_class == (known == SID_CLASSES)
+    return fold(known).startswith(name) if is_open else fold(known) == name
+
+
+def _bound(physical: Path, spelled: Path, elements: Path, start: int) -> Path:
+    """The physical prefix, with a literal SID of the run in place of the wildcard."""
+    position = next((index for index, known in enumerate(spelled) if isinstance(known, Glob)), None)
+    if position is None or not start <= position < start + len(elements):
+        return physical
+    sid = elements[position - start]
+    if isinstance(sid, Glob) or not fold(sid).startswith(("S-1-", ".DEFAULT")):
+        return physical
+    bare = sid[: -len(_CLASSES_SUFFIX)] if fold(sid).endswith(_CLASSES_SUFFIX) else sid
+    return tuple({SID: bare, SID_CLASSES: f"{bare}_Classes"}.get(known, known) for known in physical)  # type: ignore[call-overload]
+
+
+def _long(path: Path) -> Path:
+    hive = path[0]
+    return (_LONG[hive], *path[1:]) if isinstance(hive, str) and hive in _LONG else path
+
+
+def _floating(run: Run) -> set[_Hit]:
+    """The run may stand anywhere: at the roots of hives that its elements name, or where the catalogue knows them."""
+    named = list(_at_roots(run))
+    strong = {hit for hit, literals, at_hive in named if literals > 1 or at_hive}
+    anchors = catalogue().anchors(tuple(map(fold, run.elements)), run.ending)
+    known = {hit for anchor in anchors if anchor.literals > 1 for hit in _hits(anchor, run)}
+    if strong or known:
+        found = strong | known
+    else:
+        found = {hit for hit, _, _ in named} | {hit for anchor in anchors for hit in _hits(anchor, run)}
+    return {_Hit(hit.path, hit.level if run.whole else max(hit.level, 1), hit.inside) for hit in _in_hive(found, run)}
+
+
+def _in_hive(hits: set[_Hit], run: Run) -> Iterator[_Hit]:
+    """A run behind ``HKU\\*`` stands in that hive; class names stand in the class hives."""
+    if run.hive is None:
+        yield from hits
+        return
+    roots = {"HKLM": ((HKLM,),), "HKU": ((HKU,),), "HKCU": ((HKU,),)}.get(run.hive)
+    if roots is None:
+        aliases = [physical for spelled, physical in ALIASES if spelled == (run.hive,)]
+        roots = tuple(map(_long, aliases))
+    for hit in hits:
+        if any(hit.path[: len(root)] == root for root in roots):
+            yield hit
+
+
+def _hits(anchor: Anchor, run: Run) -> Iterator[_Hit]:
+    between: Path = tuple(Glob(WILD) if element == WILD else element for element in anchor.path)
+    at_hive = not anchor.path and anchor.base in ("HKLM",)
+    if anchor.below_wildcard:
+        level = 2
+    else:
+        level = 0 if anchor.literals > 1 or at_hive else 1
+    for root in ROOTS[anchor.base]:
+        yield _Hit((*_long(root), *between, *run.elements), level)
+
+
+def _at_roots(run: Run) -> Iterator[tuple[_Hit, int, bool]]:
+    """The run starts inside the fixed part of a base (``\\Software\\Classes\\...``): hit, literals, at a hive's root."""
+    for base, roots in ROOTS.items():
+        for root in roots:
+            for start in range(len(root)):
+                literals = _root_literals(run, root[start:], base)
+                if literals:
+                    at_hive = start <= 1 or root[:start] in _HIVE_ROOTS
+                    level = 0 if literals > 1 or at_hive else 1
+                    prefix = _long(root[:start]) if start else ()
+                    yield _Hit(_long((*prefix, *run.elements)), level), literals, at_hive
+                    for hit in _aliased((*root[:start], *run.elements), run, 0, level):
+                        yield hit, literals, at_hive
+
+
+def _root_literals(run: Run, tail: Path, base: str) -> int:
+    """In how many literals does the run agree with a base's fixed part and what is known below it? 0: it does not."""
+    elements: Path = run.elements
+    if not isinstance(tail[0], str) or not _agree(elements, tail, run.ending):
+        return 0
+    pairs = zip(elements, tail, strict=False)
+    equal = sum(isinstance(known, str) and fold(known) == fold(str(element)) for element, known in pairs)
+    if not equal:
+        return 0
+    rest = tuple(fold(str(element)) for element in elements[len(tail) :])
+    return agreement(catalogue().roots[base], rest, run.ending, equal) or equal
+
+
+def whole_hives() -> frozenset[Place]:
+    """Everything."""
+    return frozenset({Place((HKLM,), None, 3), Place((HKU,), None, 3)})
+
+
+def hive_of(names: Iterable[str]) -> frozenset[Place]:
+    """The whole hives of these names."""
+    return frozenset(Place((_LONG[name],), None, 3) for name in names)
