@@ -1,0 +1,1 @@
+"""One matter, one line: rules, known good and changes of a sweep brought together per entity and host."""
