@@ -15,6 +15,7 @@ from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.digest import canonical, pack, parse, readable, sha256, unpack
+from fleetscan.store.read import Reader
 from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
 from fleetscan.store.write import Numbers, generation, ignore_known, number_hosts
 
@@ -85,14 +86,11 @@ def load(database: Database, sweep: SweepId, kind: type[R]) -> tuple[R, ...]:
     query = text(f"""
         SELECT h.name, x.record FROM judged j JOIN sweep s ON s.id = j.sweep JOIN host h ON h.id = j.host
         JOIN sheet_item i ON i.sheet = j.sheet JOIN {TABLES[number].name} x ON x.id = i.item
-        WHERE s.name = :sweep AND j.kind = :kind""")
-    with database.reading() as connection:
-        rows = [(str(name), unpack(bytes(body))) for name, body in connection.execute(query, _values(sweep, number))]
+        WHERE s.id = :sweep AND j.kind = :kind""")
+    with Reader(database).at(sweep) as (connection, sweep_number):
+        found = connection.execute(query, {"sweep": sweep_number, "kind": number})
+        rows = [(str(name), unpack(bytes(body))) for name, body in found]
     return tuple(parse_body(kind, HostId(name), body) for name, body in sorted(rows))
-
-
-def _values(sweep: SweepId, number: int) -> dict[str, object]:
-    return {"sweep": sweep, "kind": number}
 
 
 def sheet_digest(kind: int, content: list[bytes]) -> bytes:
