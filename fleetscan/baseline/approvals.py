@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _SCOPES = ("host", "group", "fleet")
 _KEYS = frozenset("id owner reason created expires scope hosts groups entity attributes sha256".split())  # noqa: SIM905
 _NEEDED = ("owner", "reason", "created", "expires", "entity")
-_WEAK = frozenset({"sha256"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,7 +130,7 @@ def _load(file: Path) -> Iterator[Approval]:
     for item in items:
         place = Place(str(file), item.start_mark.line + 1)
         try:
-            yield _approval(_value(item), place)
+            yield _approval(_value(item, place), place)
         except ApprovalError as problem:
             problems.append(problem)
     if problems:
@@ -154,12 +153,12 @@ def _items(node: yaml.Node, file: Path) -> list[yaml.Node]:
     raise ApprovalError("an approvals file is a list of approvals", where=place, hint="approvals: [...]")
 
 
-def _value(node: yaml.Node) -> Any:  # noqa: ANN401 - YAML of a user, checked by the caller
+def _value(node: yaml.Node, place: Place) -> object:
     loader = yaml.SafeLoader("")
     try:
         return loader.construct_document(node)
     except (yaml.YAMLError, ValueError) as error:
-        return error
+        raise ApprovalError(f"not valid: {error}", where=place, hint="a date is written 2027-03-31") from error
     finally:
         loader.dispose()
 

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 _UNREMARKABLE = frozenset({"first", "count", "rank"})
 """Attributes that move with other rows; what moved them is its own change."""
-_LOADING = frozenset({"sip", "trust", "oid_other", "winsock_helper"})
+_UNJUDGED = {"oid_other": Severity.MEDIUM, "winsock_dormant": Severity.INFO}
+"""How much a change of a kind matters of which nothing is known to be normal; the others are low."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +55,7 @@ def _added(change: Change, verdict: Verdict) -> Graded:
     elif verdict.kind is VerdictKind.LIKELY:
         severity = Severity.LOW
     elif verdict.kind is VerdictKind.NOT_JUDGED:
-        severity = Severity.MEDIUM if change.entity.kind in _LOADING else Severity.LOW
+        severity = _UNJUDGED.get(change.entity.kind, Severity.LOW)
     else:
         severity = verdict.severity
     what = verdict.what if verdict.what in {What.INCOMPLETE, What.SUSPICIOUS, What.HIJACKED} else What.NEW
@@ -77,7 +78,7 @@ def _modified(change: Change, before: Verdict | None, after: Verdict) -> Graded:
     what = What.REPLACED if change.kind is ChangeKind.REPLACED else What.CHANGED
     names = ", ".join(f"{one.name} {one.old or '(none)'} -> {one.new or '(none)'}" for one in change.attributes)
     if after.kind is VerdictKind.NOT_JUDGED or (change.entity.kind == "oid_other" and after.is_fine):
-        severity = Severity.MEDIUM if change.entity.kind in _LOADING else Severity.LOW
+        severity = _UNJUDGED.get(change.entity.kind, Severity.LOW)
     elif after.is_fine:
         severity = _between_known(change, before)
     else:

@@ -6,7 +6,7 @@ Each area is one scope, so that the blocks of two sweeps stay comparable when th
 from __future__ import annotations
 
 from fleetscan.model.registry import HKLM, HKU
-from fleetscan.model.scope import Glob, RowFilter, Scope
+from fleetscan.model.scope import SID, Glob, RowFilter, Scope
 
 _SERVICES = ("SYSTEM", "CurrentControlSet", "Services")
 _CRYPTOGRAPHY = ("Microsoft", "Cryptography")
@@ -30,14 +30,14 @@ AREAS: tuple[Scope, ...] = (
     ),
     Scope(HKLM, ("SOFTWARE", "Microsoft", "Windows NT", "CurrentVersion", "ProfileList"), 0),
     Scope(HKU, (), 0),
-    Scope(HKU, (_ANY, "Software", *_CRYPTOGRAPHY, "OID"), None),
-    Scope(HKU, (_ANY, "Software", *_CRYPTOGRAPHY, "Providers"), None),
-    Scope(HKU, (_ANY, "Software", "WOW6432Node", *_CRYPTOGRAPHY, "OID"), None),
-    Scope(HKU, (_ANY, "Software", "WOW6432Node", *_CRYPTOGRAPHY, "Providers"), None),
+    Scope(HKU, (SID, "Software", *_CRYPTOGRAPHY, "OID"), None),
+    Scope(HKU, (SID, "Software", *_CRYPTOGRAPHY, "Providers"), None),
+    Scope(HKU, (SID, "Software", "WOW6432Node", *_CRYPTOGRAPHY, "OID"), None),
+    Scope(HKU, (SID, "Software", "WOW6432Node", *_CRYPTOGRAPHY, "Providers"), None),
     Scope(
         HKU,
         (
-            _ANY,
+            SID,
             "Software",
             "Microsoft",
             "Windows",

@@ -54,10 +54,13 @@ def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] 
     if parameters is None:
         return
     yield from _scalars(parameters, environment)
-    for catalog in _CATALOGS:
-        live = parameters.find(parameters.text(catalog.pointer) or catalog.usual)
+    found = {catalog: parameters.find(parameters.text(catalog.pointer) or catalog.usual) for catalog in _CATALOGS}
+    for catalog, live in found.items():
         if live is not None:
             yield from _catalog(catalog, live, known, environment)
+    for other in parameters.children.values():
+        if all(other is not live for live in found.values()):
+            yield from _dormant(other)
     if applications := parameters.find("AppId_Catalog"):
         for node in applications.children.values():
             yield _application(node, environment)
@@ -75,6 +78,19 @@ def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mappin
             yield area(entries, incomplete="the catalogue is listed, but it gave no row", serious=True)
         decode = decode_protocols if catalog.word == "protocol" else decode_namespaces
         yield from decode(view, nodes, known, environment)
+
+
+def _dormant(node: Node) -> Iterator[Entity]:
+    """A catalogue that no pointer names: a decoy or a leftover, nothing that Windows reads."""
+    entries = [entry for _, name, _ in _ENTRIES for entry in _entries(node.find(name))]
+    if entries:
+        yield Entity(
+            kind="winsock_dormant",
+            identity=(("key", node.path),),
+            keys=(node.path, *(entry.path for entry in entries)),
+            rows=tuple(node.listing),
+            title=f"{len(entries)} rows of a catalogue that is not live",
+        )
 
 
 def _entries(entries: Node | None) -> list[Node]:
