@@ -49,15 +49,19 @@ class Registry:
 
     ``roots`` are the hive roots by their long name. ``environment`` expands REG_EXPAND_SZ. ``missing`` are the keys
     whose hive the source lacks (``HKEY_LOCAL_MACHINE\SAM``, ``HKEY_USERS\<SID of ProfileList>``): nothing below them is
-    known. ``damages()`` is what was found damaged up to now: reading more keys may find more.
+    known. ``exported`` are the topmost keys of .reg exports: of the hives they stand in, only these and what is below
+    is known. ``damages()`` is what was found damaged up to now: reading more keys may find more.
     """
 
     roots: Mapping[str, Key]
     environment: Mapping[str, str] = field(default_factory=lambda: SYSTEM_ENVIRONMENT)
     missing: tuple[KeyPath, ...] = ()
+    exported: tuple[KeyPath, ...] = ()
     damages: Callable[[], tuple[Damage, ...]] = no_damages
     sources: tuple[str, ...] = ()
     """The files it was made of."""
+    unused: tuple[tuple[str, str], ...] = ()
+    """Files of the machine that were not used: file, reason."""
 
     def open(self, elements: Sequence[str]) -> Key | None:
         """The key of these elements, first a root as spelled in ``roots``; links are followed, also the last one.
@@ -74,8 +78,28 @@ class Registry:
         return None
 
     def holds(self, path: KeyPath) -> bool:
-        """Does the source hold the hive in which ``path`` stands? False: nothing can be said of it."""
-        return not any(path.starts_with(missing) for missing in self.missing)
+        """Does the source hold all of ``path`` and what is below? False: what is not there proves nothing."""
+        path = self._stored(path)
+        if any(path.starts_with(missing) for missing in self.missing):
+            return False
+        hive = KeyPath(path.elements[:2])
+        exported = [top for top in self.exported if top.starts_with(hive) or hive.starts_with(top)]
+        return not exported or any(path.starts_with(top) for top in exported)
+
+    def _stored(self, path: KeyPath) -> KeyPath:
+        """The path with the links on it replaced, as far as there are keys."""
+        elements: Sequence[str] = path.elements
+        for _ in range(MOST_LINKS):
+            for depth in range(1, len(elements) + 1):
+                found = self._descend(elements[:depth])
+                if isinstance(found, _Link):
+                    elements = (*found.elements, *elements[depth:])
+                    break
+                if found is None:
+                    return KeyPath(tuple(elements))
+            else:
+                break
+        return KeyPath(tuple(elements))
 
     def _descend(self, elements: Sequence[str]) -> Key | _Link | None:
         if not elements or (key := self.roots.get(elements[0])) is None:
@@ -138,13 +162,15 @@ def mount(
     *,
     environment: Mapping[str, str] | None = None,
     missing: tuple[KeyPath, ...] = (),
+    exported: tuple[KeyPath, ...] = (),
     damages: Callable[[], tuple[Damage, ...]] = no_damages,
     sources: tuple[str, ...] = (),
+    unused: tuple[tuple[str, str], ...] = (),
 ) -> Registry:
     """The machine's tree with the parts that Windows keeps in memory; see the module.
 
     ``environment`` None: what the registry itself tells. Hives of MACHINE_HIVES that are absent are missing, and
-    HKEY_USERS is if it has no hive at all; ``missing`` names more.
+    HKEY_USERS is if it has no hive at all; ``missing`` names more. ``exported`` as in Registry.
     """
     machine = [_machine_hive(name, key) for name, key in hives.machine.items()]
     users = [_user_hive(name, key, hives.users) for name, key in hives.users.items()]
@@ -158,8 +184,10 @@ def mount(
         roots=MappingProxyType(roots),
         environment=environment_of(plain.open) if environment is None else environment,
         missing=(*_absent(hives), *missing),
+        exported=exported,
         damages=damages,
         sources=sources,
+        unused=unused,
     )
 
 

@@ -2,8 +2,8 @@ r"""Registry hives (``regf``): a lazy reader for files that nobody vouches for.
 
 A key that is asked for is a key that is read; nothing is indexed when a hive is opened. Names come exactly as stored
 (Latin-1 or UTF-16, with NUL and lone surrogates). What is damaged is reported with its offset, and everything around it
-is read: a key belongs to one parent only, so no list can lead in a circle, and the contents of all keys together are
-never larger than the file, so shared cells cannot multiply.
+is read. The subkeys of a key are read below one parent only, so no list can lead in a circle; the contents of all keys
+together are no larger than a file can hold, so shared cells cannot multiply.
 
 libregf was tried first. It opens no key of a hive whose root has one bad subkey list, gives no offsets, ends names at
 the first NUL, and reads the subkey list of a key when the key is opened. It is an oracle in the tests.
@@ -116,7 +116,7 @@ class Hive:
         return None
 
     def key_at(self, offset: int, parent: RegfKey | None) -> RegfKey | None:
-        """The key in the cell at ``offset``, listed by ``parent``; None, with a damage, if it is none or not its."""
+        """The key in the cell at ``offset``, listed by ``parent``; None, with a damage, if there is none."""
         at = SIZE + offset
         try:
             fields = _KEY.unpack_from(self.data, at)
@@ -130,13 +130,11 @@ class Hive:
         if fields[0] > 0:
             self.damaged("a key in a free cell", offset, key)
         if parent is not None and key.parent_offset != parent.offset:
-            mine = self.belongs(key, parent)
-            self.damaged(
-                "a key that names another parent" if mine else "a key of another parent: a loop or a second place",
-                offset,
-                key,
-            )
-            return key if mine else None
+            if self.belongs(key, parent):
+                self.damaged("a key that names another parent", offset, key)
+            else:
+                self.damaged("a key of another parent, listed here too: its subkeys are read there only", offset, key)
+                key.cut()
         return key
 
     def charge(self, kind: str, offset: int, amount: int) -> bool:
@@ -158,8 +156,8 @@ class Hive:
     def belongs(self, child: RegfKey, parent: RegfKey) -> bool:
         """Is ``child``, listed by ``parent`` but pointing elsewhere, its subkey?
 
-        It is if the key it points to does not list it, and no other key has had it before. So every key has one parent,
-        and no list leads in a circle.
+        It is if the key it points to does not list it, and no other key has had it before. So the subkeys of every key
+        are read below one parent, and no list leads in a circle.
         """
         if child.offset == self.root.offset:
             return False
@@ -298,6 +296,10 @@ class RegfKey:
         if len(self._name) < length or length > abs(fields[0]) - 80:
             hive.damaged("the name of a key is cut off", offset, self)
             self._name = self._name[: max(0, abs(fields[0]) - 80)]
+
+    def cut(self) -> None:
+        """Read no subkeys: this is a second place of the key, or the end of a loop."""
+        self._subkeys_count = 0
 
     @property
     def name(self) -> str:

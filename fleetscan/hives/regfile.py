@@ -149,6 +149,7 @@ class _Import:
             raise self._error(f"a key {len(names)} levels deep; Windows allows {_MAX_DEPTH}", at)
         if not match[1]:
             self._key = self._registry.key((known, *names))
+            self._registry.note_exported((known, *names))
             return
         self._key = None
         if not names:

@@ -273,5 +273,5 @@ def is_log(data: bytes) -> bool:
     return (
         base is not None
         and data.startswith(SIGNATURE)
-        and (base.file_type in {1, 2, 6} or data[SECTOR : SECTOR + 4] in {_OLD, _NEW})
+        and (base.file_type in {1, 6} or data[SECTOR : SECTOR + 4] in {_OLD, _NEW})
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from fleetscan.model.registry import HKLM, HKU, fold
+from fleetscan.model.registry import HKLM, HKU, KeyPath, fold
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -119,6 +119,22 @@ class MemoryRegistry:
     def __init__(self) -> None:
         """An empty registry."""
         self.roots: dict[str, MemoryKey] = {HKLM: MemoryKey(HKLM), HKU: MemoryKey(HKU)}
+        self._exported: list[KeyPath] = []
+
+    @property
+    def exported(self) -> tuple[KeyPath, ...]:
+        """The topmost keys that imported exports wrote: an export shows these and what is below, nothing beside."""
+        topmost: list[KeyPath] = []
+        for path in sorted(self._exported, key=lambda path: path.folded):
+            if not topmost or not path.starts_with(topmost[-1]):
+                topmost.append(path)
+        return tuple(topmost)
+
+    def note_exported(self, elements: tuple[str, ...]) -> None:
+        """An export writes the key of these elements."""
+        path = KeyPath(elements)
+        if not self._exported or not path.starts_with(self._exported[-1]):
+            self._exported.append(path)
 
     def key(self, elements: Iterable[str]) -> MemoryKey:
         """The key of these elements, first a root in long form, created where missing; links are not followed."""
