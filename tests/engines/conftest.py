@@ -1,0 +1,50 @@
+"""SSH servers for the engines' tests: one that does everything wrong, and real OpenSSH on loopback addresses."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import asyncssh
+import pytest
+
+from fleetscan.model.host import Host, HostId
+from tests.doubles.fault_server import FaultServer, fault_server
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Faults:
+    """The fault server and the files a client needs: a key, and the server's key pinned."""
+
+    server: FaultServer
+    folder: Path
+
+    def host(self, user: str, **settings: str | float) -> Host:
+        """A host that misbehaves as ``user``."""
+        known: dict[str, str | float] = {
+            "address": "127.0.0.1",
+            "port": self.server.port,
+            "user": user,
+            "osqueryi": "osqueryi",
+            "identity_file": str(self.folder / "id"),
+            "known_hosts": str(self.folder / "known_hosts"),
+            "agent": False,
+            "connect_timeout": 3.0,
+        }
+        return Host(id=HostId(user), engine="osqueryi", settings=MappingProxyType(known | settings))
+
+
+@pytest.fixture(scope="session")
+def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
+    """The fault server, one for all tests."""
+    folder = tmp_path_factory.mktemp("faults")
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    key.write_private_key(str(folder / "id"))
+    with fault_server() as server:
+        (folder / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
+        yield Faults(server, folder)

@@ -1,0 +1,201 @@
+"""osqueryi over SSH: what each way of going wrong is called, and that the right answers survive it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetscan.engines.osqueryi import OsqueryiEngine, command_line, shell_of
+from fleetscan.model.snapshot import Reason
+from fleetscan.planner.plan import Answer, Answered, Failed, Statement
+from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.ssh import SshTransport
+from tests.doubles.fault_server import raw_server
+from tests.doubles.shell import ROWS
+
+if TYPE_CHECKING:
+    from fleetscan.model.host import Host
+    from tests.engines.conftest import Faults
+
+ALL = Statement(id="all", sql="SELECT key, name, type, data FROM registry")
+BROKEN = Statement(id="broken", sql="SELECT missing FROM registry")
+ACCENT = Statement(id="accent", sql="SELECT data FROM registry WHERE name = 'ünïcødé'")
+EXPECTED = Answered(tuple(dict(zip(("key", "name", "type", "data"), row, strict=True)) for row in ROWS))
+
+
+def ask(
+    host: Host, *statements: Statement, seconds: float = 10.0, engine: OsqueryiEngine | None = None
+) -> list[Answer]:
+    engine = engine or OsqueryiEngine()
+    answers = engine.ask(host, statements or (ALL,), deadline=time.monotonic() + seconds)
+    return [answers.answers[statement.id] for statement in statements or (ALL,)]
+
+
+def reason(answer: Answer) -> Reason | None:
+    return answer.reason if isinstance(answer, Failed) else None
+
+
+@pytest.mark.parametrize("user", ["good", "noisy"])
+def test_rows_that_are_hard_to_carry_arrive_whole(faults: Faults, user: str) -> None:
+    assert ask(faults.host(user)) == [EXPECTED]
+
+
+def test_a_broken_statement_leaves_the_others(faults: Faults) -> None:
+    answers = ask(faults.host("good"), ALL, BROKEN, ACCENT)
+    assert answers[0] == EXPECTED
+    assert answers[1] == Failed(Reason.OSQUERY_ERROR, "no such column: missing")
+    assert answers[2] == Answered(({"data": "日本語 😀"},))
+
+
+def test_no_sql_is_ever_on_the_command_line(faults: Faults) -> None:
+    ask(faults.host("good"))
+    assert not any("SELECT" in command for command in faults.server.log.commands)
+    assert any("--flagfile= --config_path=" in command for command in faults.server.log.commands)
+
+
+def test_version_server_and_shell_are_noted(faults: Faults) -> None:
+    notes = dict(OsqueryiEngine().ask(faults.host("good"), [ALL], deadline=time.monotonic() + 10).notes)
+    assert notes["osquery_version"] == "5.23.1"
+    assert "AsyncSSH" in notes["ssh_server"]
+
+
+FAULTS = {
+    "refused": Reason.AUTH,
+    "cut": Reason.TRUNCATED,
+    "dies": Reason.TRUNCATED,
+    "other_nonce": Reason.PROTOCOL,
+    "not_json": Reason.PROTOCOL,
+    "not_utf8": Reason.PROTOCOL,
+    "mangled": Reason.PROTOCOL,
+    "no_osquery": Reason.NO_OSQUERY,
+    "another_program": Reason.PROTOCOL,
+    "endless": Reason.TOO_LARGE,
+}
+
+
+@pytest.mark.parametrize(("user", "expected"), FAULTS.items())
+def test_each_fault_has_its_reason(faults: Faults, user: str, expected: Reason) -> None:
+    engine = OsqueryiEngine(max_bytes=4 * 1024 * 1024)
+    assert reason(ask(faults.host(user), engine=engine)[0]) == expected
+
+
+@pytest.mark.parametrize("user", ["silent", "deaf", "half_closed", "hang_auth", "endless_errors"])
+def test_a_host_that_hangs_is_left_at_its_deadline(faults: Faults, user: str) -> None:
+    began = time.monotonic()
+    assert reason(ask(faults.host(user, connect_timeout=60.0), seconds=1.0)[0]) == Reason.DEADLINE
+    assert time.monotonic() - began < 4
+
+
+def test_what_was_answered_before_a_hang_is_kept(faults: Faults) -> None:
+    many = [ALL, *(Statement(id=f"q{n}", sql=ALL.sql) for n in range(20))]
+    answers = ask(faults.host("deaf"), *many, seconds=1.5)
+    assert answers[0] == EXPECTED
+    assert reason(answers[-1]) == Reason.DEADLINE
+
+
+@pytest.mark.parametrize(
+    ("hello", "then", "expected"),
+    [
+        (b"", "wait", Reason.TIMEOUT),
+        (b"SSH-2.0-OpenSSH_for_Windows_9.5\r\n", "wait", Reason.TIMEOUT),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "close", Reason.CONNECTION),
+        (b"", "close", Reason.CONNECTION),
+        (b"SSH-2.0-x\r\n", "close", Reason.CONNECTION),
+    ],
+    ids=["no banner", "no key exchange", "not SSH", "hangs up", "hangs up after its banner"],
+)
+def test_servers_that_never_come_to_the_point(faults: Faults, hello: bytes, then: str, expected: Reason) -> None:
+    with raw_server(hello, close=then == "close") as port:
+        (faults.folder / "known_raw").write_text(f"[127.0.0.1]:{port} {faults.server.host_key}\n")
+        host = faults.host("x", port=port, known_hosts=str(faults.folder / "known_raw"), connect_timeout=1.0)
+        assert reason(ask(host)[0]) == expected
+
+
+def test_a_port_where_nobody_listens_is_refused(faults: Faults) -> None:
+    (faults.folder / "known_none").write_text(f"[127.0.0.1]:1 {faults.server.host_key}\n")
+    host = faults.host("x", port=1, known_hosts=str(faults.folder / "known_none"))
+    assert reason(ask(host)[0]) == Reason.REFUSED
+
+
+def test_a_name_that_does_not_resolve_is_a_matter_of_dns(faults: Faults) -> None:
+    (faults.folder / "known_dns").write_text(f"no-such-host.invalid {faults.server.host_key}\n")
+    host = faults.host("x", address="no-such-host.invalid", port=22, known_hosts=str(faults.folder / "known_dns"))
+    assert reason(ask(host)[0]) == Reason.DNS
+
+
+def test_a_changed_host_key_is_refused_before_anyone_logs_in(faults: Faults) -> None:
+    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvKJLaNSmiWFHRrOYDLd8dHcPYzq5lVqTQcGhuBgpf2"
+    (faults.folder / "known_other").write_text(f"[127.0.0.1]:{faults.server.port} {other}\n")
+    before = len(faults.server.log.logins)
+    answer = ask(faults.host("good", known_hosts=str(faults.folder / "known_other")))[0]
+    assert reason(answer) == Reason.HOST_KEY
+    assert isinstance(answer, Failed)
+    assert "host key changed" in answer.detail
+    assert len(faults.server.log.logins) == before
+
+
+def test_an_unknown_host_key_is_refused_with_the_way_out(faults: Faults) -> None:
+    answer = ask(faults.host("good", known_hosts=str(faults.folder / "nothing")))[0]
+    assert isinstance(answer, Failed)
+    assert answer.reason == Reason.HOST_KEY
+    assert "fleetscan hosts trust" in answer.detail
+
+
+def test_a_password_comes_from_the_named_variable_only_and_is_never_shown(faults: Faults) -> None:
+    secret = "correct horse"
+    credentials = Credentials({"FLEET_PASSWORD": secret, "WRONG": "battery staple"})
+    engine = OsqueryiEngine(SshTransport(credentials))
+    assert ask(faults.host("password", password_env="FLEET_PASSWORD"), engine=engine) == [EXPECTED]
+    wrong = ask(faults.host("password", password_env="WRONG"), engine=engine)[0]
+    unset = ask(faults.host("password", password_env="UNSET"), engine=engine)[0]
+    assert (reason(wrong), reason(unset)) == (Reason.AUTH, Reason.AUTH)
+    shown = f"{wrong} {unset} {credentials!r}"
+    assert secret not in shown
+    assert "battery staple" not in shown
+
+
+@pytest.mark.parametrize(
+    ("user", "path"),
+    [
+        ("cmd", ""),
+        ("powershell", ""),
+        ("posix", ""),
+        ("cmd", r"C:\PROGRA~1\osquery\osqueryi.exe"),
+        ("powershell", r"C:\PROGRA~1\osquery\osqueryi.exe"),
+        ("posix", "/opt/os query/it's/osqueryi"),
+    ],
+)
+def test_the_login_shell_is_found_out_and_paths_with_blanks_work(faults: Faults, user: str, path: str) -> None:
+    assert ask(faults.host(user, osqueryi=path)) == [EXPECTED]
+
+
+@pytest.mark.parametrize(
+    ("answer", "shell"),
+    [
+        (b"banner\r\nfleetscan-Windows_NT-$0-$PSHOME-end\r\n", "cmd"),
+        (b"fleetscan-%OS%--C:\\Program Files\\PowerShell\\7-end\r\n", "powershell"),
+        (b"fleetscan-%OS%--bash--end\n", "sh"),
+        (b"fleetscan-%OS%-zsh--end\n", "sh"),
+        (b"", "sh"),
+    ],
+)
+def test_shells_by_their_answer_to_the_probe(answer: bytes, shell: str) -> None:
+    assert shell_of(answer) == shell
+
+
+def test_a_quote_in_a_path_cannot_start_another_command() -> None:
+    assert command_line("a b'; reboot '", "sh").startswith("exec 'a b'\\''; reboot '\\''' ")
+    assert command_line("a b'; reboot '", "powershell").startswith("& 'a b''; reboot ''' ")
+    assert command_line('a b" & reboot "', "cmd").startswith('"a b & reboot " ')
+
+
+def test_a_request_to_stop_ends_a_running_session(faults: Faults) -> None:
+    stop = threading.Event()
+    threading.Timer(0.5, stop.set).start()
+    began = time.monotonic()
+    engine = OsqueryiEngine(SshTransport(stop=stop))
+    assert reason(ask(faults.host("silent"), seconds=30, engine=engine)[0]) == Reason.CANCELLED
+    assert time.monotonic() - began < 5
