@@ -1,7 +1,331 @@
-"""stub until next edit"""
+"""The HTML report: one file without network, whose rows are drawn by its own script from embedded JSON.
 
-from fleetscan.report.document import Document
+Nothing of a host becomes markup: texts are made ``visible``, embedded as JSON in which no ``<`` stands, and put on the
+page as text nodes. A content security policy allows the one script and the one style sheet by their hashes.
+Stock rows are counted, not embedded: a fleet has millions of them, and the CSV holds every one.
+"""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections import Counter, defaultdict
+from functools import cache
+from hashlib import sha256
+from importlib.resources import files
+from typing import TYPE_CHECKING, Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fleetscan.model.finding import Severity
+from fleetscan.report.csv import mtime, timestamp
+from fleetscan.report.document import Covered, Verdict, entity_label
+from fleetscan.report.escape import visible
+from fleetscan.report.steps import next_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from jinja2 import Template
+
+    from fleetscan.report.document import (
+        Approval,
+        AttributeChange,
+        Change,
+        Document,
+        Entity,
+        EntityPrevalence,
+        Evidence,
+        Finding,
+        HostReport,
+        Pairs,
+        RuleInfo,
+    )
+
+LONGEST_TEXT = 8192
+"""Longer texts are cut on the page, and say so; CSV and JSON hold them whole."""
+
+Json = dict[str, Any]
 
 
 def render(document: Document) -> str:
-    return ""
+    """The page as one text."""
+    script, style = _resource("report.js"), _resource("report.css")
+    policy = (
+        f"default-src 'none'; script-src 'sha256-{_hash(script)}'; style-src 'sha256-{_hash(style)}'; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return _template().render(
+        policy=policy,
+        script=Markup(script),  # noqa: S704 - our own file, not a text from outside
+        style=Markup(style),  # noqa: S704 - our own file, not a text from outside
+        data=Markup(embedded(page_data(document))),  # noqa: S704 - JSON in which no markup can begin
+        sweep=_sweep(document),
+        counts=_counts(document),
+        notes=[_text(note) for note in document.notes],
+        steps=[{"why": step.why, "command": step.command} for step in next_steps(document)],
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=PackageLoader("fleetscan.report"), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    return environment.get_template("report.html.j2")
+
+
+def _resource(name: str) -> str:
+    return files("fleetscan.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+def _hash(text: str) -> str:
+    return b64encode(sha256(text.encode()).digest()).decode("ascii")
+
+
+def embedded(value: object) -> str:
+    """JSON for a script element: no ``<``, ``>`` or ``&`` stands in it, so that no markup can begin or end there."""
+    text = json.dumps(value, separators=(",", ":"))
+    return text.replace("&", "\\u0026").replace("<", "\\u003c").replace(">", "\\u003e")
+
+
+def _text(text: str) -> str:
+    shown = visible(text)
+    return shown if len(shown) <= LONGEST_TEXT else f"{shown[:LONGEST_TEXT]}... (cut, {len(text)} characters)"
+
+
+def _lines(text: str) -> str:
+    """A text of a rule file, which may have lines."""
+    return "\n".join(map(_text, text.splitlines()))
+
+
+def page_data(document: Document) -> Json:
+    """What the script draws, all texts visible."""
+    return {
+        "sweep": _sweep(document),
+        "rules": [_rule(rule) for rule in document.rules],
+        "scopes": [{"id": _text(scope.id), "text": _text(scope.text)} for scope in document.scopes],
+        "statements": [{"id": _text(item.id), "sql": _text(item.sql)} for item in document.statements],
+        **_hosts(document),
+        "findings": [_finding(finding) for finding in document.findings if not finding.is_folded],
+        "changes": [_change(change) for change in document.changes],
+        "prevalence": [_prevalence(item) for item in document.prevalence],
+        "approvals": [_approval(approval) for approval in document.approvals],
+    }
+
+
+def _sweep(document: Document) -> dict[str, str]:
+    sweep = document.sweep
+    return {
+        "id": _text(sweep.id),
+        "started": timestamp(sweep.started),
+        "finished": timestamp(sweep.finished),
+        "baseline": _text(sweep.baseline),
+        "inventory": _text(sweep.inventory),
+        "plan": _text(sweep.plan),
+        "rules": _text(sweep.rules),
+        "previous": _text(sweep.previous),
+        "version": _text(sweep.version),
+        "generated": timestamp(sweep.generated),
+    }
+
+
+def _counts(document: Document) -> Json:
+    """The numbers of the summary, which stand on the page even where no script runs."""
+    verdicts = Counter(finding.verdict for finding in document.findings)
+    unreachable = sum(bool(host.unreachable) for host in document.hosts)
+    complete = sum(host.is_complete for host in document.hosts)
+    severities = document.severities
+    return {
+        "hosts": len(document.hosts),
+        "complete": complete,
+        "partial": len(document.hosts) - complete - unreachable,
+        "unreachable": unreachable,
+        "findings": sum(severities.values()),
+        "severities": [(str(severity), severities[severity]) for severity in sorted(Severity, reverse=True)],
+        "states": [(str(state), number) for state, number in document.states.most_common()],
+        "known_good": verdicts[Verdict.KNOWN_GOOD],
+        "likely": verdicts[Verdict.LIKELY_STOCK],
+        "rules": len(document.rules),
+        "changes": len(document.changes),
+        "blind_spots": sum(len(host.blind_spots) for host in document.hosts),
+    }
+
+
+class _Interned:
+    """Values by number, each kept once: hosts of a gold image have equal coverage."""
+
+    def __init__(self, make: Callable[[Any], object]) -> None:
+        self._make = make
+        self._numbers: dict[object, int] = {}
+        self.values: list[object] = []
+
+    def number(self, key: object) -> int:
+        if key not in self._numbers:
+            self._numbers[key] = len(self.values)
+            self.values.append(self._make(key))
+        return self._numbers[key]
+
+
+def _hosts(document: Document) -> Json:
+    rules, scopes = _Interned(_rule_coverage), _Interned(_scope_coverage)
+    facts, groups = _Interned(_pairs), _Interned(lambda names: [_text(name) for name in names])
+    stock: Mapping[str, Counter[Verdict]] = defaultdict(Counter)
+    for finding in document.findings:
+        stock[finding.host][finding.verdict] += 1
+    rows = [
+        [
+            _text(host.name),
+            groups.number(host.groups),
+            facts.number(host.facts),
+            rules.number(host.rules),
+            scopes.number(host.scopes),
+            stock[host.name][Verdict.KNOWN_GOOD],
+            stock[host.name][Verdict.LIKELY_STOCK],
+            _state_of(host),
+            [list(map(_text, spot)) for spot in host.blind_spots],
+        ]
+        for host in document.hosts
+    ]
+    return {
+        "hosts": rows,
+        "groups": groups.values,
+        "facts": facts.values,
+        "ruleCoverage": rules.values,
+        "scopeCoverage": scopes.values,
+    }
+
+
+def _state_of(host: HostReport) -> str:
+    if host.unreachable:
+        return Covered.UNREACHABLE
+    return Covered.COMPLETE if host.is_complete else Covered.PARTIAL
+
+
+def _rule_coverage(items: Any) -> object:  # noqa: ANN401 - a tuple of RuleCoverage, seen through _Interned
+    return [[_text(item.rule_id), item.status, _text(item.reason), _text(item.detail)] for item in items]
+
+
+def _scope_coverage(items: Any) -> object:  # noqa: ANN401 - a tuple of ScopeCoverage, seen through _Interned
+    return [[_text(item.scope_id), item.status, _text(item.reason), _text(item.detail)] for item in items]
+
+
+def _rule(rule: RuleInfo) -> Json:
+    return {
+        "id": _text(rule.id),
+        "title": _text(rule.title),
+        "severity": str(rule.severity),
+        "dialect": _text(rule.dialect),
+        "label": _text(rule.label),
+        "techniques": [_text(technique) for technique in rule.techniques],
+        "description": _lines(rule.description),
+        "guidance": _lines(rule.guidance),
+        "falsePositives": [_text(text) for text in rule.false_positives],
+        "references": [_text(text) for text in rule.references],
+        "author": _text(rule.author),
+        "license": _text(rule.license),
+        "digest": _text(rule.digest),
+    }
+
+
+def _pairs(pairs: Pairs) -> list[list[str]]:
+    return [[_text(name), _text(value)] for name, value in pairs if value]
+
+
+def _entity(entity: Entity) -> Json:
+    return {
+        "kind": _text(entity.kind),
+        "label": _text(entity_label(entity)),
+        "name": _text(entity.name),
+        "identity": _pairs(entity.identity),
+        "attributes": _pairs(entity.attributes),
+    }
+
+
+def _attributes(changes: Iterable[AttributeChange]) -> list[list[str | None]]:
+    return [[_text(change.name), _side(change.old), _side(change.new)] for change in changes]
+
+
+def _side(value: str | None) -> str | None:
+    return None if value is None else _text(value)
+
+
+def _finding(finding: Finding) -> Json:
+    return {
+        "id": _text(finding.id),
+        "host": _text(finding.host),
+        "title": _text(finding.title),
+        "severity": str(finding.severity),
+        "certainty": str(finding.certainty),
+        "state": str(finding.state),
+        "verdict": str(finding.verdict),
+        "open": finding.needs_attention,
+        "reasons": [_text(reason) for reason in finding.reasons],
+        "qualifiers": [_text(qualifier) for qualifier in finding.qualifiers],
+        "rules": [_text(rule) for rule in finding.rule_ids],
+        "techniques": [_text(technique) for technique in finding.techniques],
+        "entity": _entity(finding.entity),
+        "changes": _attributes(finding.changes),
+        "evidence": [_evidence(row) for row in finding.evidence],
+        "hosts": finding.prevalence.hosts if finding.prevalence else None,
+        "of": finding.prevalence.of if finding.prevalence else None,
+        "approval": _text(finding.approval),
+        "triage": _pairs(finding.triage),
+    }
+
+
+def _evidence(row: Evidence) -> Json:
+    return {
+        "source": _text(row.source),
+        "rule": _text(row.rule_id),
+        "severity": str(row.severity),
+        "certainty": str(row.certainty or ""),
+        "reason": _text(row.reason),
+        "qualifier": _text(row.qualifier),
+        "key": _text(row.key),
+        "value": _text(row.value),
+        "type": _text(row.type),
+        "data": _text(row.data),
+        "mtime": mtime(row.mtime),
+        "scope": _text(row.scope_id),
+        "statement": _text(row.statement_id),
+        "raw": _text(row.raw_sha256),
+    }
+
+
+def _change(change: Change) -> Json:
+    return {
+        "host": _text(change.host),
+        "what": _text(change.what),
+        "severity": str(change.severity),
+        "finding": _text(change.finding_id),
+        "reason": _text(change.reason),
+        "entity": _entity(change.entity),
+        "changes": _attributes(change.attributes),
+    }
+
+
+def _prevalence(item: EntityPrevalence) -> Json:
+    return {
+        "entity": _entity(item.entity),
+        "hosts": item.prevalence.hosts,
+        "of": item.prevalence.of,
+        "newOn": item.new_on,
+        "severity": str(item.severity),
+        "builds": [[_text(build), share.hosts, share.of] for build, share in item.builds],
+    }
+
+
+def _approval(approval: Approval) -> Json:
+    return {
+        "id": _text(approval.id),
+        "owner": _text(approval.owner),
+        "reason": _text(approval.reason),
+        "scope": _text(approval.scope),
+        "created": timestamp(approval.created),
+        "expires": timestamp(approval.expires),
+        "uses": approval.uses,
+        "state": _text(approval.state),
+        "where": _text(approval.where),
+    }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import shutil
+import subprocess
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from importlib.resources import files
@@ -13,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import pytest
+from playwright.sync_api import sync_playwright
 
 from fleetscan.model.finding import Certainty, Severity
 from fleetscan.report.document import (
@@ -38,7 +41,9 @@ from fleetscan.report.document import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+
+    from playwright.sync_api import Browser
 
 STARTED = datetime(2026, 11, 21, 20, 0, tzinfo=UTC)
 FINISHED = datetime(2026, 11, 21, 20, 7, 30, tzinfo=UTC)
@@ -477,3 +482,33 @@ def all_hostile() -> Document:
         approvals=tuple(item for d in documents for item in d.approvals),
         notes=tuple(note for d in documents for note in d.notes),
     )
+
+
+CHROMIUM = "/usr/bin/chromium"
+QUIET = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--no-first-run",
+)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """Debian's chromium, installed where it is missing and the tests run as root; in CI its absence is a failure."""
+    if not Path(CHROMIUM).exists() and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
+        subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=120)
+        install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]
+        subprocess.run(install, check=False, timeout=400)
+    if not Path(CHROMIUM).exists():
+        reason = f"{CHROMIUM} is missing and could not be installed: apt-get install chromium"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason, pytrace=False)
+        pytest.skip(reason)
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=list(QUIET))
+        yield browser
+        browser.close()
