@@ -8,6 +8,7 @@ is looked for at the physical place as well.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -78,10 +79,7 @@ _HIVE_ROOTS = (("HKLM",), ("HKU", SID))
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Physical keys: root in long form, elements below it, depth; ``level`` is the assumption level (C8).
-
-    ``spelled`` is the prefix of the names under which the keys go, where it is not the physical one.
-    """
+    """Physical keys: elements (first the root in long form), depth, and the assumption level (C8)."""
 
     elements: Path
     depth: int | None
@@ -97,27 +95,56 @@ class _Hit:
     inside: bool = False  # the run ended inside an alias: everything below the path belongs to it
 
 
+class Aim(Enum):
+    """What the text of a pattern is compared with, which decides whose rows are wanted."""
+
+    NAME = "the full name of a value or key"
+    SLASHED = "the same, where the name of a key may end in a backslash (N3)"
+    KEY = "the key of a value, or its full name"
+
+
 @lru_cache(maxsize=16384)
-def places_of(run: Run) -> frozenset[Place]:
+def places_of(run: Run, aim: Aim = Aim.NAME) -> frozenset[Place]:
     """Every physical place where a subject whose name contains the run can have its row; empty: not anchored."""
     hits = set(_absolute(run)) if run.anchored else _floating(run)
-    return frozenset(place for hit in hits for place in _endings(hit, run) for place in _system_twin(place))
+    return frozenset(
+        twin
+        for hit in hits
+        for path, depth in _endings(hit, run, aim)
+        if path
+        for twin in _system_twin(Place(tuple(map(_canonical, path)), depth, hit.level))
+    )
 
 
-def _endings(hit: _Hit, run: Run) -> Iterator[Place]:
+def value_places(name: str) -> frozenset[Place]:
+    """The keys in which the catalogue knows a value of this name."""
+    hits = (hit for anchor in catalogue().holders(fold(name)) for hit in _hits(anchor, Run((), Ending.PATTERN)))
+    return frozenset(Place(tuple(map(_canonical, hit.path)), 0, hit.level) for hit in hits)
+
+
+def _canonical(element: Element) -> Element:
+    """The catalogue's spelling of a known element, so that all rules ask for one text."""
+    return catalogue().spellings.get(fold(element), element) if isinstance(element, str) else element
+
+
+def _endings(hit: _Hit, run: Run, aim: Aim) -> Iterator[tuple[Path, int | None]]:
     """What of the path is searched depends on how the run ends (C4)."""
     path = hit.path
     if hit.inside:
-        yield Place(path, None, hit.level)
-    elif run.ending is Ending.PATTERN:
-        if len(path) > 1:
-            yield Place(path[:-1], 0, hit.level)
+        yield path, None
+        return
+    unnamed = run.ending is Ending.PATTERN and path[-1] == ""
+    if unnamed:
+        path = path[:-1]
+        yield path, 0
     elif run.ending is Ending.CLOSED:
-        yield Place(path, None, hit.level)
-    else:
-        if len(path) > 1:
-            yield Place(path[:-1], 0, hit.level)
-        yield Place((*path[:-1], Glob(f"{path[-1]}*")), None, hit.level)
+        yield path, None
+    elif run.ending is Ending.OPEN:
+        yield (*path[:-1], Glob(f"{path[-1]}*")), None
+    elif aim is Aim.KEY:
+        yield path, 0
+    if run.ending in (Ending.PATTERN, Ending.OPEN) and not unnamed or aim is not Aim.NAME:
+        yield path[:-1], 0
 
 
 def _system_twin(place: Place) -> Iterator[Place]:
@@ -184,7 +211,8 @@ def _bound(physical: Path, spelled: Path, elements: Path, start: int) -> Path:
     if isinstance(sid, Glob) or not fold(sid).startswith(("S-1-", ".DEFAULT")):
         return physical
     bare = sid[: -len(_CLASSES_SUFFIX)] if fold(sid).endswith(_CLASSES_SUFFIX) else sid
-    return tuple({SID: bare, SID_CLASSES: f"{bare}_Classes"}.get(known, known) for known in physical)  # type: ignore[call-overload]
+    literal: dict[Element, Element] = {SID: bare, SID_CLASSES: f"{bare}_Classes"}
+    return tuple(literal.get(known, known) for known in physical)
 
 
 def _long(path: Path) -> Path:
@@ -210,10 +238,9 @@ def _in_hive(hits: set[_Hit], run: Run) -> Iterator[_Hit]:
     if run.hive is None:
         yield from hits
         return
-    roots = {"HKLM": ((HKLM,),), "HKU": ((HKU,),), "HKCU": ((HKU,),)}.get(run.hive)
-    if roots is None:
-        aliases = [physical for spelled, physical in ALIASES if spelled == (run.hive,)]
-        roots = tuple(map(_long, aliases))
+    own: dict[str, tuple[Path, ...]] = {"HKLM": ((HKLM,),), "HKU": ((HKU,),), "HKCU": ((HKU,),)}
+    aliases = [physical for spelled, physical in ALIASES if spelled == (run.hive,)]
+    roots = own.get(run.hive) or tuple(map(_long, aliases))
     for hit in hits:
         if any(hit.path[: len(root)] == root for root in roots):
             yield hit

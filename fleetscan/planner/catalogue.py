@@ -93,6 +93,11 @@ class Catalogue:
         strong = {anchor for anchor in found if anchor.literals > 1}
         return tuple(sorted(strong or found, key=lambda anchor: (anchor.base, anchor.path)))
 
+    def holders(self, name: str) -> tuple[Anchor, ...]:
+        """The keys in which a value of this name is known; the name is folded."""
+        nodes = self._holders.get(name, ())
+        return tuple(Anchor(node.base, node.path, 1) for node in nodes)
+
     def _found(self, run: tuple[str, ...], ending: Ending) -> Iterator[Anchor]:
         for node in self._starts.get(run[0], ()):
             literals = agreement(node, run[1:], ending, 1)
