@@ -40,10 +40,13 @@ class Credentials:
     def keys(self, destination: Destination) -> Iterator[paramiko.PKey]:
         """The keys to offer: files that were named, then the agent's, then the usual files.
 
+        Where a password is named and no key is, no key is offered: each one counts as a failed attempt.
         Raises TransportError(AUTH) for a named file that cannot be used.
         """
         for path in destination.identity_files:
             yield from self._named(path, destination)
+        if destination.password_env and not destination.identity_files:
+            return
         if destination.agent and not destination.identities_only:
             yield from self._agent()
         if not destination.identity_files:

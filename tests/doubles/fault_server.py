@@ -198,11 +198,15 @@ class Log:
 
     commands: list[str] = field(default_factory=list)
     logins: list[str] = field(default_factory=list)
+    connections: list[asyncssh.SSHServerConnection] = field(default_factory=list)
 
 
 class _Server(asyncssh.SSHServer):
     def __init__(self, log: Log) -> None:
         self._log = log
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self._log.connections.append(conn)
 
     def begin_auth(self, username: str) -> bool:
         self._log.logins.append(username)
@@ -221,9 +225,6 @@ class _Server(asyncssh.SSHServer):
         if username == "hang_auth":
             await asyncio.sleep(FOREVER)
         return username not in ("refused", "password") and key.get_algorithm() == "ssh-ed25519"
-
-    def auth_completed(self) -> None:
-        """Nothing to do."""
 
 
 @dataclass(slots=True)
@@ -271,11 +272,19 @@ def fault_server() -> Iterator[FaultServer]:
                 login_timeout=0,
             )
         )
+
+        async def shut_down() -> None:
+            server.close()
+            for connection in log.connections:
+                connection.abort()
+            await server.wait_closed()
+            await asyncio.sleep(0.05)
+
         try:
             public = key.export_public_key().decode().split()
             yield FaultServer(server.get_port(), f"{public[0]} {public[1]}", log)
         finally:
-            loop.loop.call_soon_threadsafe(server.close)
+            loop.run(shut_down)
 
 
 @contextmanager

@@ -24,9 +24,9 @@ class Faults:
     server: FaultServer
     folder: Path
 
-    def host(self, user: str, **settings: str | float) -> Host:
-        """A host that misbehaves as ``user``."""
-        known: dict[str, str | float] = {
+    def host(self, user: str, **settings: str | float | None) -> Host:
+        """A host that misbehaves as ``user``; a setting None is taken away."""
+        known: dict[str, str | float | None] = {
             "address": "127.0.0.1",
             "port": self.server.port,
             "user": user,
@@ -36,7 +36,8 @@ class Faults:
             "agent": False,
             "connect_timeout": 3.0,
         }
-        return Host(id=HostId(user), engine="osqueryi", settings=MappingProxyType(known | settings))
+        chosen = {name: value for name, value in (known | settings).items() if value is not None}
+        return Host(id=HostId(user), engine="osqueryi", settings=MappingProxyType(chosen))
 
 
 @pytest.fixture(scope="session")

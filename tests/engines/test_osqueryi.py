@@ -148,9 +148,9 @@ def test_a_password_comes_from_the_named_variable_only_and_is_never_shown(faults
     secret = "correct horse"
     credentials = Credentials({"FLEET_PASSWORD": secret, "WRONG": "battery staple"})
     engine = OsqueryiEngine(SshTransport(credentials))
-    assert ask(faults.host("password", password_env="FLEET_PASSWORD"), engine=engine) == [EXPECTED]
-    wrong = ask(faults.host("password", password_env="WRONG"), engine=engine)[0]
-    unset = ask(faults.host("password", password_env="UNSET"), engine=engine)[0]
+    assert ask(faults.host("password", identity_file=None, password_env="FLEET_PASSWORD"), engine=engine) == [EXPECTED]
+    wrong = ask(faults.host("password", identity_file=None, password_env="WRONG"), engine=engine)[0]
+    unset = ask(faults.host("password", identity_file=None, password_env="UNSET"), engine=engine)[0]
     assert (reason(wrong), reason(unset)) == (Reason.AUTH, Reason.AUTH)
     shown = f"{wrong} {unset} {credentials!r}"
     assert secret not in shown
