@@ -1,4 +1,4 @@
-"""Which cases there are: one test a case, of every corpus folder below FLEETSCAN_CONFORMANCE or of that folder itself."""
+"""One test a case, of every corpus folder below FLEETSCAN_CONFORMANCE, or of that folder itself."""
 
 from __future__ import annotations
 

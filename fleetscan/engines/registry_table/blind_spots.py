@@ -52,7 +52,8 @@ LONGEST_KEY_NAME = 254
 LONGEST_VALUE_NAME = 16382
 
 _EXPECTED_LINK = re.compile(
-    r"HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet|.*\\Hardware Profiles\\Current|HKEY_USERS\\[^\\]+\\Software\\Classes",
+    r"HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet|.*\\Hardware Profiles\\Current"
+    r"|HKEY_USERS\\S-1-5-18|HKEY_USERS\\[^\\]+\\Software\\Classes",
     re.IGNORECASE,
 )
 

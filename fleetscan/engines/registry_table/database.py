@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Final
 
 import apsw
 
+from fleetscan.engines.registry_table.errors import SQL_ERROR, DeadlineError, SqlError
 from fleetscan.engines.registry_table.facts import FactsModule, fact_tables
 from fleetscan.engines.registry_table.functions import register_functions
 from fleetscan.engines.registry_table.reading import Reader
 from fleetscan.engines.registry_table.versions import Behaviour
 from fleetscan.engines.registry_table.vtab import RegistryModule, sql_text
-from fleetscan.errors import QueryError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -28,10 +28,7 @@ KEYS_PER_CHECK: Final = 256
 
 Columns = tuple[str, ...]
 Cells = tuple[str | None, ...]
-
-
-class DeadlineError(QueryError):
-    """The query was stopped at its deadline."""
+TextRow = dict[str, str]
 
 
 class Database:
@@ -63,9 +60,11 @@ class Database:
         self._connection = apsw.Connection(":memory:", statementcachesize=0)
         self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_TEXT)
         self._connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
-        self._attach("registry", RegistryModule(self._reader))
-        for name, table in fact_tables(registry, behaviour).items():
-            self._attach(name, FactsModule(table))
+        modules: dict[str, RegistryModule | FactsModule] = {"registry": RegistryModule(self._reader)}
+        modules |= {name: FactsModule(table) for name, table in fact_tables(registry, behaviour).items()}
+        for name, module in modules.items():
+            self._attach(name, module)
+        self._tables = tuple(sorted(modules))
         register_functions(self._connection)
         self._connection.set_authorizer(_authorize)
         self._connection.set_progress_handler(self._interrupt, OPERATIONS_PER_CHECK)
@@ -78,7 +77,7 @@ class Database:
     def rows(self, sql: str, *, told: Callable[[Columns], None] | None = None) -> Iterator[Cells]:
         """The rows of all statements of ``sql``, as texts; None is NULL.
 
-        ``told`` learns the columns of each statement before its rows. Raises QueryError, and DeadlineError after
+        ``told`` learns the columns of each statement before its rows. Raises SqlError, and DeadlineError after
         ``deadline`` (a point of ``time.monotonic()``).
         """
         cursor = self._connection.cursor()
@@ -93,13 +92,48 @@ class Database:
             for row in cursor.execute(sql):
                 yield tuple(map(sql_text, row))
         except apsw.InterruptError as error:
-            raise DeadlineError("stopped at the deadline", hint="a narrower query, or more time") from error
+            raise DeadlineError from error
         except apsw.Error as error:
-            raise QueryError(message_of(error)) from error
+            raise SqlError(message_of(error), code=getattr(error, "result", SQL_ERROR) & 0xFF) from error
         except UnicodeError as error:
-            raise QueryError(f"text that is no valid Unicode") from error
+            raise SqlError("text that is no valid Unicode") from error
         finally:
             cursor.close(True)  # noqa: FBT003 - apsw takes it by position
+
+    def texts(self, sql: str, *, null: str = "", told: Callable[[Columns], None] | None = None) -> Iterator[TextRow]:
+        """The same as the shell shows it: by column name (of two columns of one name the last counts), NULL as text."""
+        columns: Columns = ()
+
+        def remember(names: Columns) -> None:
+            nonlocal columns
+            columns = names
+            if told is not None:
+                told(names)
+
+        for row in self.rows(sql, told=remember):
+            yield dict(zip(columns, (null if cell is None else cell for cell in row), strict=True))
+
+    def tables(self) -> tuple[str, ...]:
+        """The names of the tables."""
+        return self._tables
+
+    def column_types(self, sql: str) -> tuple[tuple[str, str], ...]:
+        """Names and types of the columns of the first statement, which is not run. Raises SqlError."""
+        found: list[tuple[str, str]] = []
+        cursor = self._connection.cursor()
+
+        def not_run(running: apsw.Cursor, _: str, __: object) -> bool:
+            found.extend((column[0], column[1] or "TEXT") for column in running.get_description() or ())
+            return False
+
+        cursor.set_exec_trace(not_run)
+        try:
+            cursor.execute(sql)
+        except apsw.ExecTraceAbort:
+            pass
+        except apsw.Error as error:
+            raise SqlError(message_of(error)) from error
+        return tuple(found)
 
     def close(self) -> None:
         """Release the connection."""
@@ -114,7 +148,7 @@ class Database:
 
     def _check(self) -> None:
         if self._interrupt():
-            raise DeadlineError("stopped at the deadline", hint="a narrower query, or more time")
+            raise DeadlineError
 
 
 def message_of(error: apsw.Error) -> str:

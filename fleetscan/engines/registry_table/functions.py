@@ -1,7 +1,7 @@
 """osquery's SQL functions: those that stand in real packs, as its documentation and source define them.
 
-Two things differ on purpose. Regular expressions run on RE2, in linear time, so no pattern can hang the process: what RE2
-cannot do (back references, look-around) is an error that says so; alternatives are tried in Perl's order, as in
+Two things differ on purpose. Regular expressions run on RE2, in linear time, so no pattern can hang the process: what
+RE2 cannot do (back references, look-around) is an error that says so; alternatives are tried in Perl's order, as in
 osquery's ECMAScript engine. And a bad argument is an error of that statement, where some osquery versions answer NULL.
 SQLite itself brings the mathematics (``sqrt``, ``log``, ``ceil``...); ``cot`` and the version functions are here.
 """
@@ -15,16 +15,17 @@ import ipaddress
 import math
 import re
 import struct
-from collections.abc import Callable
 from functools import lru_cache
 from itertools import zip_longest
 from typing import TYPE_CHECKING, Final
 
 import re2
 
-from fleetscan.errors import QueryError
+from fleetscan.engines.registry_table.errors import SqlError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import apsw
 
 LONGEST_PATTERN = 256
@@ -59,7 +60,7 @@ def split(text: SqlValue, separators: SqlValue, index: SqlValue) -> str | None:
     if text is None or separators is None or index is None:
         return None
     if not text_of(separators):
-        raise QueryError("Invalid input to split function")
+        raise SqlError("Invalid input to split function")
     pieces = re.split(f"[{re.escape(text_of(separators))}]", text_of(text))
     return _item([piece.strip() for piece in pieces if piece], index)
 
@@ -69,7 +70,7 @@ def regex_split(text: SqlValue, pattern: SqlValue, index: SqlValue) -> str | Non
     if text is None or pattern is None or index is None:
         return None
     if not text_of(pattern):
-        raise QueryError("Invalid input to split function")
+        raise SqlError("Invalid input to split function")
     subject, pieces, start = text_of(text), [], 0
     for match in _compiled(text_of(pattern)).finditer(subject):
         if match.end() > match.start():
@@ -104,13 +105,13 @@ def _integer(value: SqlValue) -> int:
 @lru_cache(maxsize=64)
 def _compiled(pattern: str) -> re2._Regexp[str]:
     if len(pattern.encode(errors="replace")) > LONGEST_PATTERN:
-        raise QueryError(f"Invalid regex: pattern is longer than {LONGEST_PATTERN} bytes")
+        raise SqlError(f"Invalid regex: pattern is longer than {LONGEST_PATTERN} bytes")
     options = re2.Options()
     options.log_errors = False
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        raise QueryError(f"Invalid regex: {error}", hint="RE2 syntax: no back references, no look-around") from error
+        raise SqlError(f"Invalid regex: {error}", hint="RE2 syntax: no back references, no look-around") from error
 
 
 def concat(*parts: SqlValue) -> str:
@@ -139,7 +140,7 @@ def in_cidr_block(block: SqlValue, address: SqlValue) -> int | None:
         network = ipaddress.ip_network(text_of(block), strict=False)
         return int(ipaddress.ip_address(text_of(address)) in network)
     except ValueError as error:
-        raise QueryError(f"Invalid address or CIDR block: {error}") from error
+        raise SqlError(f"Invalid address or CIDR block: {error}") from error
 
 
 def _hash(algorithm: str) -> Callable[[SqlValue], str | None]:

@@ -181,19 +181,13 @@ def _texts(operand: Any, *, at_once: bool) -> list[str]:  # noqa: ANN401 - any S
     return [text] if text else []
 
 
-def sql_text(value: str | int | float | bytes | None) -> str | None:
+def sql_text(value: apsw.SQLiteValue) -> str | None:
     """A value as ``sqlite3_value_text`` gives it."""
-    match value:
-        case None:
-            return None
-        case str():
-            return value
-        case bytes():
-            return value.decode(errors="replace")
-        case float():
-            return sql_float(value)
-        case int():
-            return str(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, bytes):
+        return value.decode(errors="replace")
+    return sql_float(value) if isinstance(value, float) else str(value)
 
 
 def sql_float(value: float) -> str:
