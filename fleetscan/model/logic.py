@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fleetscan.model.rule import Expr, Test
 
 MAX_SPLITS = 12
-"""Unknowns with both polarities that ``settle`` splits on; beyond, a tautology is reported as possible, never hidden."""
+"""Unknowns with both polarities that ``settle`` splits on; beyond, a tautology stays possible, never hidden."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def _literals(expr: Expr, *, positive: bool) -> Iterator[Literal]:
 
 
 def fold_constants(expr: Expr) -> Expr:
-    """The same condition without constants (unless it is one), nested And/Or joined, duplicates and absorbed terms gone.
+    """The same condition without constants (unless it is one), nesting joined, duplicates and absorbed terms gone.
 
     Expects negation normal form; keeps the order of the rule.
     """
@@ -120,7 +120,7 @@ def _assign(expr: Expr, match: Match, truth: Truth) -> Expr:
 
 
 def needs(expr: Expr) -> bool:
-    """Does a finding with this residual need something to have been so (if), or only not otherwise (unless)? (V3)"""
+    """Does a finding with this residual need something (if), or only the absence of something (unless, V3)?"""
     match expr:
         case Match():
             return True

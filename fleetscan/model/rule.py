@@ -110,8 +110,9 @@ class LengthCompare:
 
 @dataclass(frozen=True, slots=True)
 class Circumstance:
-    """Something that no single registry subject shows, in words: the other steps of a sequence, a function of a process
-    field. Only on Field.UNOBSERVABLE.
+    """Something that no single registry subject shows, in words: the other steps of a sequence, a computed field.
+
+    Only on Field.UNOBSERVABLE.
     """
 
     text: str
@@ -217,7 +218,7 @@ class Rule:
 
     @property
     def needs_baseline(self) -> bool:
-        """Can only the difference of two sweeps answer it? (deletions: rule-semantics E7)"""
+        """Can only the difference of two sweeps answer it (deletions, rule-semantics E7)?"""
         return not self.subjects & {Subject.VALUE, Subject.KEY}
 
     @property
