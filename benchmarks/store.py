@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import random
 import sqlite3
 import sys
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 SCOPES = 20
-ROWS = 30  # of 250 bytes: 150 KB for each host
+ROWS = 24  # of 316 bytes: 150 KB for each host
 PLAN = PlanRecord(
     digest="0" * 64,
     scopes=tuple((f"s-{number:016x}", f"scope {number}") for number in range(SCOPES)),
@@ -119,46 +118,50 @@ def _size(path: Path) -> int:
 
 
 def storing(folder: Path, hosts: int, *, by_host: bool) -> Table:
-    """Results stored per second of one core; building the results is not counted."""
+    """Results stored per second of one core (CPU time, one thread); building the results is not counted."""
     path = folder / f"storing-{by_host}.db"
-    spent = 0.0
+    spent = wall = 0.0
     size = 0
     with open_store(path) as store:
         sweep = _begin(store, hosts, 0)
-        order = list(_fleet(hosts, by_host=by_host)) if hosts <= 1000 else _fleet(hosts, by_host=by_host)
-        for number, (name, statements) in enumerate(order):
+        for number, (name, statements) in enumerate(_fleet(hosts, by_host=by_host)):
             result = _result(name, number, statements)
             size = sum(map(len, statements))
-            before = time.perf_counter()
+            before = (time.process_time(), time.perf_counter())
             store.put(sweep, result)
-            spent += time.perf_counter() - before
-        before = time.perf_counter()
+            spent += time.process_time() - before[0]
+            wall += time.perf_counter() - before[1]
+        before = (time.process_time(), time.perf_counter())
         store.finish_sweep(sweep, finished=START, outcome="complete")
-        spent += time.perf_counter() - before
+        spent += time.process_time() - before[0]
+        wall += time.perf_counter() - before[1]
     kind = "95 % of hosts identical" if by_host else "95 % of each answer identical"
     return [
-        (f"results stored per second, {kind}", f"{hosts / spent:,.0f}", ">= 300"),
+        (f"results stored per second of CPU, {kind}", f"{hosts / spent:,.0f}", ">= 300"),
+        ("  by the clock, with whatever else the machine did", f"{hosts / wall:,.0f}", ""),
         ("  bytes of one answer", f"{size:,}", "150 KB"),
         ("  store, bytes per host", f"{_size(path) / hosts:,.0f}", ""),
     ]
 
 
 def _small(number: int, own: str) -> HostResult:
+    """A host with five rows per scope, one scope of which is its own."""
     name = f"ws-{number:05}.corp.example"
-    scopes = tuple(
-        ScopeResult(
-            scope_id=scope_id,
-            status=Complete(),
-            rows=tuple(
-                RegistryRow(f"HKLM\\Area{position}\\{entry}", "Dll", "REG_SZ", f"{own}{entry}.dll" if position == number % SCOPES else f"{entry}.dll")
-                for entry in range(5)
-            ),
+    scopes = []
+    for position, (scope_id, _) in enumerate(PLAN.scopes):
+        mark = own if position == number % SCOPES else ""
+        rows = (
+            RegistryRow(f"HKLM\\Area{position}\\{entry}", "Dll", "REG_SZ", f"{mark}{entry}.dll") for entry in range(5)
         )
-        for position, (scope_id, _) in enumerate(PLAN.scopes)
-    )  # fmt: skip
+        scopes.append(ScopeResult(scope_id=scope_id, status=Complete(), rows=tuple(rows)))
     began = START + timedelta(seconds=number / 50)
-    return HostResult(host=HostId(name), facts=HostFacts(hostname=name), scopes=scopes, started=began,
-                      finished=began + timedelta(seconds=1.7, microseconds=number * 7))  # fmt: skip
+    return HostResult(
+        host=HostId(name),
+        facts=HostFacts(hostname=name),
+        scopes=tuple(scopes),
+        started=began,
+        finished=began + timedelta(seconds=1.7, microseconds=number * 7),
+    )
 
 
 def comparing(folder: Path, hosts: int) -> Table:
@@ -166,7 +169,7 @@ def comparing(folder: Path, hosts: int) -> Table:
     path = folder / "comparing.db"
     changed = set(range(0, hosts, 50))  # one of 20 cells on every 50th host: 0.1 % of all cells
     order = list(range(hosts))
-    dice = random.Random(4711)
+    dice = random.Random(4711)  # noqa: S311 - the same order in every run
     sizes = []
     sweeps: list[SweepId] = []
     with open_store(path) as store, closing(_plain_table(folder)) as plain:
@@ -234,8 +237,6 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a tenth of the fleet")
     quick = parser.parse_args().quick
     results, compared = (1_000, 2_000) if quick else (10_000, 20_000)
-    if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     with tempfile.TemporaryDirectory(prefix="fleetscan-bench-") as name:
         folder = Path(name)
         rows = storing(folder, results, by_host=True) + storing(folder, results, by_host=False)

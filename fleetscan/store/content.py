@@ -102,8 +102,7 @@ def _raw_list(answers: tuple[RawAnswer, ...]) -> tuple[tuple[str, bytes], ...]:
 
 
 def _cell(item: ScopeResult, blocks: dict[bytes, tuple[bytes, int]], statuses: dict[bytes, bytes]) -> CellContent:
-    record = status_bytes(item.status, item.unproven)
-    status = sha256(record)
+    record, status = _status_record(item.status, item.unproven)
     statuses[status] = record
     if not item.rows and isinstance(item.status, Unreachable):
         return CellContent(item.scope_id, status, None)
@@ -140,20 +139,22 @@ def status_words(status: Status) -> tuple[str, str, str]:
 
 
 @lru_cache(maxsize=4096)
-def _plain_status_bytes(status: Status) -> bytes:
-    return canonical([*status_words(status), []])
+def _plain_status(status: Status) -> tuple[bytes, bytes]:
+    record = canonical([*status_words(status), []])
+    return record, sha256(record)
 
 
-def status_bytes(status: Status, unproven: tuple[str, ...]) -> bytes:
-    """Canonical bytes of a status and the keys that gave no row."""
+def _status_record(status: Status, unproven: tuple[str, ...]) -> tuple[bytes, bytes]:
+    """Canonical bytes, and their hash, of a status and the keys that gave no row."""
     if not unproven:
-        return _plain_status_bytes(status)
-    return canonical([*status_words(status), sorted(unproven)])
+        return _plain_status(status)
+    record = canonical([*status_words(status), sorted(unproven)])
+    return record, sha256(record)
 
 
 @lru_cache(maxsize=4096)
 def parse_status(record: bytes) -> tuple[Status, tuple[str, ...]]:
-    """The inverse of ``status_bytes``."""
+    """Status and unproven keys of their canonical bytes."""
     try:
         kind, reason, detail, unproven = parse(record)
         keys = tuple(unproven)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import create_engine, event, text
+from sqlalchemy import create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 BUSY_SECONDS = 60
 ATTEMPTS = 5
 _LOCK = 0x666C7363  # PostgreSQL advisory lock: shared by writers, exclusive for seals, migration and prune
+_OLDEST_SQLITE = (3, 35)  # RETURNING
 _SQLITE_HEADER = 100
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _PRAGMAS: Final = (
@@ -46,6 +47,8 @@ class Database:
     """An open database. ``name`` is what errors and tables show: never a password."""
 
     engine: Engine
+    writer: Engine
+    """The same, for transactions that write."""
     name: str
 
     @property
@@ -75,13 +78,15 @@ class Database:
             return self._once(action, alone=alone)
 
     def _once(self, action: Callable[[Connection], T], *, alone: bool) -> T:
-        with self.engine.connect() as connection:
-            connection.execution_options(**{_WRITING: True})
-            with connection.begin():
-                if not self.is_sqlite:
-                    lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
-                    connection.execute(text(f"SELECT {lock}({_LOCK})"))
-                return action(connection)
+        with self.writer.begin() as connection:
+            if not self.is_sqlite:
+                lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
+                connection.exec_driver_sql(f"SELECT {lock}({_LOCK})")
+            return action(connection)
+
+    def driver_sql(self, statement: str) -> str:
+        """A statement with ``?`` for parameters as the driver wants it: for what runs once per host and more."""
+        return statement if self.is_sqlite else statement.replace("?", "%s")
 
     def close(self) -> None:
         """Release all connections."""
@@ -114,6 +119,8 @@ def _parse_url(place: str) -> URL:
 
 
 def _sqlite(path: Path, *, create: bool) -> Database:
+    if sqlite3.sqlite_version_info < _OLDEST_SQLITE:
+        raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old", hint="a Python with SQLite 3.35 or newer")
     _check_file(path, create=create)
     engine = create_engine(
         f"sqlite:///{path}".replace("?", "%3F"), connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
@@ -130,7 +137,7 @@ def _sqlite(path: Path, *, create: bool) -> Database:
         writing = connection.get_execution_options().get(_WRITING, False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writing else "BEGIN")
 
-    return Database(engine, str(path))
+    return Database(engine, engine.execution_options(**{_WRITING: True}), str(path))
 
 
 def _check_file(path: Path, *, create: bool) -> None:
@@ -176,7 +183,7 @@ def _postgresql(url: URL) -> Database:
         connection.execute("SET synchronous_commit = off")
         connection.commit()
 
-    return Database(engine, name)
+    return Database(engine, engine, name)
 
 
 @contextmanager

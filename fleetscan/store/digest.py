@@ -27,10 +27,12 @@ def sha256(content: bytes) -> bytes:
     return hashlib.sha256(content).digest()
 
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
 def canonical(value: Any) -> bytes:  # noqa: ANN401 - any JSON value
     """JSON with sorted names, no blanks, UTF-8; lone surrogates of hostile names survive."""
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=True)
-    return text.encode("utf-8", "surrogatepass")
+    return _encode(value).encode("utf-8", "surrogatepass")
 
 
 def parse(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
@@ -43,18 +45,19 @@ def parse(content: bytes) -> Any:  # noqa: ANN401 - any JSON value
 
 def block_bytes(rows: Iterable[RegistryRow]) -> bytes:
     """The rows of one scope: sorted, without mtime; the path only where it is not simply key and name."""
-    return canonical(sorted(map(_row_cells, rows)))
+    cells: list[tuple[str, ...]] = [
+        (row.key, row.name, row.type, row.data)
+        if row.path == row.key + "\\" + row.name
+        else (row.key, row.name, row.type, row.data, row.path)
+        for row in rows
+    ]
+    cells.sort()
+    return canonical(cells)
 
 
 def block_rows(content: bytes) -> tuple[RegistryRow, ...]:
     """The rows of a block, in canonical order; their mtime is 0."""
     return tuple(_row(cells) for cells in parse(content))
-
-
-def _row_cells(row: RegistryRow) -> tuple[str, ...]:
-    if row.path == f"{row.key}\\{row.name}":
-        return (row.key, row.name, row.type, row.data)
-    return (row.key, row.name, row.type, row.data, row.path)
 
 
 def _row(cells: list[str]) -> RegistryRow:

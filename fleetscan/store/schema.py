@@ -55,3 +55,5 @@ TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,
     result, seal, baseline, finding, change, entity, sheet, sheet_item, judged,
 )  # fmt: skip
+
+BY_NAME = {table.name: table for table in TABLES}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import bindparam, insert, select, text, update
+from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from fleetscan.errors import StoreError
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 REMEMBERED = 100_000
 """Numbers kept in memory per kind of record; forgetting costs one query."""
+_FEW = 40  # records of one host; more than that is a batch
 _CHUNK = 500  # SQLite takes at least 999 parameters in one statement
 
 Row = dict[str, Any]
@@ -71,14 +73,54 @@ class Numbers:
         found = {digest: number for digest in rows if (number := self.get(table, digest)) is not None}
         missing = sorted(digest for digest in rows if digest not in found)  # sorted: no deadlock between writers
         if missing:
-            fresh = _lookup(connection, table, missing)
-            if absent := [digest for digest in missing if digest not in fresh]:
-                values = [{"sha256": digest, **rows[digest]()} for digest in absent]
-                connection.execute(ignore_known(connection, table), values)
-                fresh |= _lookup(connection, table, absent)
+            make = _one_by_one if len(missing) <= _FEW else _in_bulk
+            fresh = make(connection, table, {digest: rows[digest] for digest in missing})
             self.fresh.setdefault(table.name, {}).update(fresh)
             found |= fresh
         return found
+
+    def learn(self, connection: Connection) -> None:
+        """Remember what a fleet most likely answers again: the newest records."""
+        for table in (schema.tree, schema.answer, schema.block, schema.raw, schema.status):
+            query = select(table.c.sha256, table.c.id).order_by(table.c.id.desc()).limit(REMEMBERED // 2)
+            self.fresh[table.name] = {bytes(digest): number for digest, number in connection.execute(query)}
+
+
+def _one_by_one(
+    connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]
+) -> dict[bytes, int]:
+    """The way of one host with something new: past SQLAlchemy's compiler, which would cost more than the database."""
+    insert_sql, select_sql = _statements(table.name, connection.dialect.name)
+    columns = [column.name for column in table.columns if column.name not in {"id", "sha256"}]
+    numbers: dict[bytes, int] = {}
+    for digest, make in rows.items():
+        row = make()
+        values = (digest, *(row[column] for column in columns))
+        number = connection.exec_driver_sql(insert_sql, values).scalar()
+        if number is None:  # there already
+            number = connection.exec_driver_sql(select_sql, (digest,)).scalar_one()
+        numbers[digest] = int(number)
+    return numbers
+
+
+@cache
+def _statements(table: str, dialect: str) -> tuple[str, str]:
+    names = [column.name for column in schema.BY_NAME[table].columns if column.name not in {"id", "sha256"}]
+    mark = "?" if dialect == "sqlite" else "%s"
+    marks = ", ".join([mark] * (len(names) + 1))
+    return (
+        f"INSERT INTO {table} (sha256, {', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING id",
+        f"SELECT id FROM {table} WHERE sha256 = {mark}",
+    )
+
+
+def _in_bulk(connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]) -> dict[bytes, int]:
+    """The way of many records at once; known ones are not made."""
+    numbers = _lookup(connection, table, list(rows))
+    if absent := [digest for digest in rows if digest not in numbers]:
+        connection.execute(ignore_known(connection, table), [{"sha256": digest, **rows[digest]()} for digest in absent])
+        numbers |= _lookup(connection, table, absent)
+    return numbers
 
 
 def ignore_known(connection: Connection, table: TableClause) -> Any:  # noqa: ANN401 - the insert of either dialect
@@ -108,19 +150,9 @@ class _Running:
     hosts: dict[HostId, int]
 
 
-_PUT = (
-    update(schema.result)
-    .where(schema.result.c.sweep == bindparam("of_sweep"), schema.result.c.host == bindparam("of_host"))
-    .values({name: bindparam(f"new_{name}") for name in ("tree", "answer", "started", "duration")})
-)
-_PUT_IF_NOTHING_IS_LOST = _PUT.where(
-    ~select(schema.tree.c.id)
-    .where(schema.tree.c.id == schema.result.c.tree, schema.tree.c.covered == 1)
-    .correlate(schema.result)
-    .exists()
-)
-_STATE = text("""
-    SELECT (SELECT value FROM meta WHERE name = 'generation'), finished, pruned FROM sweep WHERE id = :of_sweep""")
+_PUT = "UPDATE result SET tree = ?, answer = ?, started = ?, duration = ? WHERE sweep = ? AND host = ?"
+_UNLESS_COVERED = " AND NOT EXISTS (SELECT 1 FROM tree t WHERE t.id = result.tree AND t.covered = 1)"
+_STATE = "SELECT (SELECT value FROM meta WHERE name = 'generation'), finished, pruned FROM sweep WHERE id = ?"
 
 
 @dataclass(slots=True)
@@ -138,7 +170,7 @@ class Writer:
         began = microseconds(started)
 
         def action(connection: Connection) -> tuple[SweepId, _Running]:
-            self._numbers.begin(generation(connection))
+            self._begin(connection, generation(connection))
             plan_number = self._plan(connection, plan)
             number = connection.execute(
                 insert(schema.sweep)
@@ -174,25 +206,27 @@ class Writer:
             if host is None:
                 raise StoreError(f"host {result.host} is not part of sweep {sweep}", where=self.database.name)
             began = microseconds(result.started)
-            values = {
-                "of_sweep": running.number,
-                "of_host": host,
-                "new_started": began - running.started,
-                "new_duration": microseconds(result.finished) - began,
-            }
-            statement = _PUT if content.covered else _PUT_IF_NOTHING_IS_LOST
+            times = (began - running.started, microseconds(result.finished) - began)
+            statement = self.database.driver_sql(_PUT if content.covered else _PUT + _UNLESS_COVERED)
+            state = self.database.driver_sql(_STATE)
 
             def action(connection: Connection) -> None:
-                current, finished, pruned = connection.execute(_STATE, {"of_sweep": running.number}).one()
+                current, finished, pruned = connection.exec_driver_sql(state, (running.number,)).one()
                 if finished is not None or pruned is not None:
                     raise StoreError(f"sweep {sweep} is finished", hint="fleetscan sweep --resume continues it")
-                self._numbers.begin(current)
+                self._begin(connection, current)
                 tree = self._tree(connection, content)
                 answer = self._answer(connection, content)
-                connection.execute(statement, {**values, "new_tree": tree, "new_answer": answer})
+                connection.exec_driver_sql(statement, (tree, answer, *times, running.number, host))
 
             self.database.write(action)
             self._numbers.keep()
+
+    def _begin(self, connection: Connection, current: str) -> None:
+        known = self._numbers.generation == current
+        self._numbers.begin(current)
+        if not known:
+            self._numbers.learn(connection)
 
     def forget(self, sweep: SweepId) -> None:
         """Drop what is remembered of a finished sweep."""
@@ -239,8 +273,8 @@ class Writer:
             schema.tree,
             {content.tree: lambda: {"complete": int(content.complete), "covered": int(content.covered)}},
         )[content.tree]
-        has_cells = select(schema.cell.c.tree).where(schema.cell.c.tree == number).limit(1)
-        if content.cells and connection.execute(has_cells).first() is None:
+        has_cells = self.database.driver_sql("SELECT 1 FROM cell WHERE tree = ? LIMIT 1")
+        if content.cells and connection.exec_driver_sql(has_cells, (number,)).first() is None:
             self._cells(connection, content, number)
         return number
 
@@ -253,15 +287,11 @@ class Writer:
         )
         scopes = _scope_numbers(connection, {cell.scope_id: "" for cell in content.cells})
         values = [
-            {
-                "tree": tree,
-                "scope": scopes[cell.scope_id],
-                "status": statuses[cell.status],
-                "block": blocks[cell.block] if cell.block is not None else None,
-            }
+            (tree, scopes[cell.scope_id], statuses[cell.status], None if cell.block is None else blocks[cell.block])
             for cell in content.cells
         ]
-        connection.execute(ignore_known(connection, schema.cell), values)
+        insert_sql = "INSERT INTO cell (tree, scope, status, block) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+        connection.exec_driver_sql(self.database.driver_sql(insert_sql), values)
 
     def _answer(self, connection: Connection, content: Content) -> int:
         known = self._numbers.get(schema.answer, content.answer)
@@ -275,10 +305,12 @@ class Writer:
         number = self._numbers.of(connection, schema.answer, {content.answer: lambda: row})[content.answer]
         if content.raw:
             values = [
-                {"answer": number, "position": position, "statement_id": readable(statement), "raw": raw[digest]}
+                (number, position, readable(statement), raw[digest])
                 for position, (statement, digest) in enumerate(content.raw)
             ]
-            connection.execute(ignore_known(connection, schema.answer_raw), values)
+            insert_sql = "INSERT INTO answer_raw (answer, position, statement_id, raw) VALUES (?, ?, ?, ?)"
+            insert_sql += " ON CONFLICT DO NOTHING"
+            connection.exec_driver_sql(self.database.driver_sql(insert_sql), values)
         return number
 
 
