@@ -17,6 +17,7 @@ from itertools import count
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fleetscan.engines.interface import Stoppable
 from fleetscan.model.snapshot import (
     Complete,
     HostFacts,
@@ -294,6 +295,10 @@ class Dispatcher:
         now = self._clock()
         if self._stop.is_set() and self._stopped_at is None:
             self._stopped_at = now
+            for name in {job.host.engine for job in self._running.values()}:
+                engine = self._engine_named(name)
+                if isinstance(engine, Stoppable):
+                    engine.stop()
         stopped = self._stopped_at is not None and now >= self._stopped_at + self._limits.stop_seconds
         for ticket, job in list(self._running.items()):
             if stopped or now > job.deadline + _OVERDUE:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,4 +36,13 @@ class Engine(Protocol):
 
     def ask(self, host: Host, statements: Sequence[Statement], *, deadline: float | None = None) -> Answers:
         """Ask; ``deadline`` is a point of ``time.monotonic()`` after which what is missing is Failed(DEADLINE)."""
+        ...
+
+
+@runtime_checkable
+class Stoppable(Protocol):
+    """An engine that can be told to give up what it is doing, so that no remote process is left behind."""
+
+    def stop(self) -> None:
+        """Give up all hosts that are being asked, for good: each gives what it has, and Failed(CANCELLED)."""
         ...

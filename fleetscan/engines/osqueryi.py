@@ -81,6 +81,10 @@ class OsqueryiEngine:
         except SettingsError as error:
             return _nothing(statements, Reason.NOT_ASKED, str(error))
 
+    def stop(self) -> None:
+        """See Stoppable.stop."""
+        self._transport.stop()
+
     def _session(self, connection: Connection, host: Host, statements: Sequence[Statement], deadline: float) -> Answers:
         shell = self._shell(connection, host, deadline)
         script = write_script(statements, lambda: secrets.token_hex(16))

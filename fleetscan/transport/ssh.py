@@ -54,6 +54,10 @@ class SshTransport:
         self._pins: dict[tuple[Path, ...], KnownHosts] = {}
         self._lock = threading.Lock()
 
+    def stop(self) -> None:
+        """End the running commands, for good."""
+        self._stop.set()
+
     @contextmanager
     def connect(self, destination: Destination, *, deadline: float) -> Iterator[Connection]:
         """A connection, closed at the end of the block or at ``deadline`` (``time.monotonic()``).
