@@ -50,10 +50,15 @@ def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] 
     for service in services.children.values():
         if helper := service.find("Parameters", "Winsock"):
             yield from _helper(service.name, helper, environment)
-    parameters = services.find("WinSock2", "Parameters")
-    if parameters is None:
-        return
-    yield from _scalars(parameters, environment)
+    if parameters := services.find("WinSock2", "Parameters"):
+        yield from _scalars(parameters, environment)
+        yield from _catalogs(parameters, known, environment)
+    if applications := services.find("WinSock2", "Parameters", "AppId_Catalog"):
+        for node in applications.children.values():
+            yield _application(node, environment)
+
+
+def _catalogs(parameters: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
     found = {catalog: parameters.find(parameters.text(catalog.pointer) or catalog.usual) for catalog in _CATALOGS}
     for catalog, live in found.items():
         if live is not None:
@@ -61,9 +66,6 @@ def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] 
     for other in parameters.children.values():
         if all(other is not live for live in found.values()):
             yield from _dormant(other)
-    if applications := parameters.find("AppId_Catalog"):
-        for node in applications.children.values():
-            yield _application(node, environment)
 
 
 def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:

@@ -1,0 +1,391 @@
+"""The assessment of a sweep: verdicts, rule hits and changes of every host become one finding for each matter."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from fleetscan.baseline.approvals import use
+from fleetscan.baseline.diff import ChangeKind
+from fleetscan.domain.known_good import load
+from fleetscan.domain.verdicts import expected
+from fleetscan.findings.compare import Comparer
+from fleetscan.findings.fingerprint import fingerprint
+from fleetscan.findings.fleet import fleet_changes
+from fleetscan.findings.model import (
+    Assessment,
+    Finding,
+    Gap,
+    HostChange,
+    HostCoverage,
+    StockGroup,
+)
+from fleetscan.findings.prevalence import Census, census, shape
+from fleetscan.findings.reading import Judge
+from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
+from fleetscan.model.snapshot import Complete
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import date
+
+    from fleetscan.baseline.approvals import Approval
+    from fleetscan.baseline.grade import Graded
+    from fleetscan.domain.entity import Entity, Ident
+    from fleetscan.domain.known_good import KnownGood
+    from fleetscan.domain.verdicts import Judged
+    from fleetscan.findings.compare import HostDiff
+    from fleetscan.findings.model import FleetChange, RuleHit
+    from fleetscan.findings.reading import HitFinder, HostGroup
+    from fleetscan.model.host import HostId
+    from fleetscan.store.interface import Baseline, Store, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Matter:
+    """An entity of a host that is worth a line, with the hits on its rows; not yet a finding."""
+
+    judged: Judged
+    hits: tuple[RuleHit, ...] = ()
+
+    @property
+    def is_stock(self) -> bool:
+        """Nothing speaks against it but rules that match every stock row."""
+        return self.judged.verdict.kind in {VerdictKind.EXPECTED, VerdictKind.LIKELY}
+
+    @property
+    def counts(self) -> bool:
+        """Is it a finding of its own, without a comparison?"""
+        if self.is_stock:
+            return False
+        return not self.judged.verdict.is_fine or bool(self.hits)
+
+
+def no_hits(_scope_id: str, _rows: object) -> tuple[RuleHit, ...]:
+    """The hit finder of an assessment without rules."""
+    return ()
+
+
+def assess(
+    store: Store,
+    sweep: Sweep,
+    *,
+    today: date,
+    baseline: Baseline | None = None,
+    find_hits: HitFinder = no_hits,
+    approvals: Sequence[Approval] = (),
+    known: KnownGood | None = None,
+) -> Assessment:
+    """Judge a stored sweep, compare it with a baseline if there is one, and bring everything together.
+
+    Each distinct block is decoded and judged once. ``baseline`` with a host compares every host with that one.
+    """
+    judge = Judge(store, known or load(), find_hits)
+    groups = tuple(judge.groups(sweep.id))
+    counted = census(group for group in groups if _is_reached(group))
+    past = _Past.read(judge, baseline) if baseline else None
+    work = _Work(judge, groups, counted, past, {host.id: host.groups for host in store.hosts(sweep.id)})
+    return work.assessment(sweep, baseline, approvals, today)
+
+
+def _is_reached(group: HostGroup) -> bool:
+    return any(cell.block is not None for cell in group.cells)
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """The baseline by host; a golden host stands for every host."""
+
+    hosts: Mapping[HostId, HostGroup]
+    golden: HostGroup | None
+    listed: frozenset[HostId]
+
+    @classmethod
+    def read(cls, judge: Judge, baseline: Baseline) -> _Past:
+        """Read and judge the baseline's sweep."""
+        hosts = {host: group for group in judge.groups(baseline.sweep) if _is_reached(group) for host in group.hosts}
+        listed = frozenset(host.id for host in judge.store.hosts(baseline.sweep))
+        return cls(hosts, hosts.get(baseline.host) if baseline.host else None, listed)
+
+    def of(self, host: HostId) -> HostGroup | None:
+        """What the host is compared with."""
+        return self.golden or self.hosts.get(host)
+
+
+class _Work:
+    """One assessment under way: the parts that every host needs."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        groups: tuple[HostGroup, ...],
+        counted: Census,
+        past: _Past | None,
+        inventory: Mapping[HostId, tuple[str, ...]],
+    ) -> None:
+        self._groups = groups
+        self._census = counted
+        self._past = past
+        self._inventory = inventory
+        self._comparer = Comparer(judge)
+        self._matters: dict[int, dict[Ident, Matter]] = {}
+
+    def assessment(
+        self, sweep: Sweep, baseline: Baseline | None, approvals: Sequence[Approval], today: date
+    ) -> Assessment:
+        """Everything, in the order of the report."""
+        reached = {host: group for group in self._groups if _is_reached(group) for host in group.hosts}
+        diffs = {host: found for host in reached if (found := self._diff(host, reached[host])) is not None}
+        fleet = fleet_changes(diffs, reached)
+        at_once = _at_once(fleet)
+        findings: list[Finding] = []
+        uses: Counter[str] = Counter()
+        for host in sorted({*self._inventory, *reached}):
+            raised = self._host(host, reached.get(host), diffs.get(host), at_once)
+            findings.extend(self._approved(host, raised, approvals, today, uses))
+        return Assessment(
+            sweep=sweep.id,
+            baseline=baseline.name if baseline else "",
+            findings=tuple(sorted(findings, key=_order)),
+            stock=tuple(self._stock()),
+            changes=tuple(_host_changes(diffs.values())),
+            fleet_changes=fleet,
+            gaps=tuple(self._gaps(diffs.values(), reached)),
+            first_seen=tuple(sorted(set(reached) - set(self._past.hosts)))
+            if self._past and not self._past.golden
+            else (),
+            no_longer_listed=tuple(sorted(self._past.listed - set(self._inventory))) if self._past else (),
+            coverage=tuple(self._coverage()),
+            prevalence=self._census.lines(_new_on(diffs.values())),
+            approvals=use(approvals, uses, today),
+            hosts=len(self._inventory),
+            reached=len(reached),
+        )
+
+    def _diff(self, host: HostId, group: HostGroup) -> HostDiff | None:
+        before = self._past.of(host) if self._past else None
+        return self._comparer.compare(host, before, group) if before is not None else None
+
+    def _matters_of(self, group: HostGroup) -> dict[Ident, Matter]:
+        if id(group) not in self._matters:
+            self._matters[id(group)] = matters(group)
+        return self._matters[id(group)]
+
+    def _host(
+        self, host: HostId, group: HostGroup | None, found: HostDiff | None, at_once: Mapping[object, str]
+    ) -> Iterator[Finding]:
+        now = self._matters_of(group) if group else {}
+        before_group = self._past.of(host) if self._past else None
+        before = self._matters_of(before_group) if before_group else {}
+        changes = {one.change.entity.ident: one for one in found.changes} if found else {}
+        for ident, matter in now.items():
+            change = changes.pop(ident, None)
+            if matter.counts or (change is not None and change.severity > Severity.INFO):
+                state = self._state(host, ident, matter, before, change)
+                yield self._finding(host, group, matter, change, state, at_once)
+        for ident, change in changes.items():
+            if change.severity > Severity.INFO and not (ident in before and before[ident].counts):
+                yield self._gone(host, ident, change)
+        yield from self._closed(host, group, before, now)
+
+    def _state(
+        self, host: HostId, ident: Ident, matter: Matter, before: Mapping[Ident, Matter], change: Graded | None
+    ) -> FindingState:
+        if self._past is None or self._past.of(host) is None:
+            return FindingState.NO_BASELINE
+        if ident in before and before[ident].counts:
+            return FindingState.CHANGED if change is not None else FindingState.STILL_THERE
+        if change is None and not matter.judged.entity.keys:
+            return FindingState.STILL_THERE if ident in before else FindingState.NEW
+        return FindingState.NEW
+
+    def _finding(
+        self,
+        host: HostId,
+        group: HostGroup | None,
+        matter: Matter,
+        change: Graded | None,
+        state: FindingState,
+        at_once: Mapping[object, str],
+    ) -> Finding:
+        entity, verdict = matter.judged.entity, matter.judged.verdict
+        build = group.outlook.build if group else ""
+        evidence = [(verdict.severity, verdict.why)] if not verdict.is_fine else []
+        evidence += [(change.severity, change.why)] if change else []
+        if not matter.is_stock:
+            evidence += [(hit.severity, f"{hit.title} ({hit.certainty})") for hit in matter.hits]
+        severity = max((one for one, _ in evidence), default=Severity.INFO)
+        capped = self._cap(entity, matter, build, severity, at_once)
+        what = verdict.what if not verdict.is_fine or change is None else change.what
+        return Finding(
+            fingerprint=fingerprint(host, entity.ident),
+            host=host,
+            entity=entity,
+            verdict=verdict,
+            severity=Severity.LOW if capped else severity,
+            certainty=_certainty(matter, change),
+            what=What.NEW if what in {What.STOCK, What.OBSERVED} and matter.hits and not matter.is_stock else what,
+            why=tuple(dict.fromkeys(text for _, text in sorted(evidence, key=lambda one: -one[0]))),
+            state=state,
+            hits=matter.hits,
+            change=change,
+            prevalence=self._census.of(entity, build),
+            capped=capped,
+        )
+
+    def _cap(
+        self, entity: Entity, matter: Matter, build: str, severity: Severity, at_once: Mapping[object, str]
+    ) -> str:
+        """An unknown thing, not a wrong one, that is all over the fleet is the fleet's, not an incident."""
+        kind = matter.judged.verdict.kind
+        if severity is not Severity.MEDIUM or kind not in {VerdictKind.UNKNOWN, VerdictKind.NOT_JUDGED}:
+            return ""
+        if matter.judged.verdict.what is What.INCOMPLETE:
+            return ""
+        if update := at_once.get((build, shape(entity))):
+            return update
+        if self._census.is_common(entity, build):
+            return f"common: on {self._census.of(entity, build)} hosts"
+        return ""
+
+    def _gone(self, host: HostId, ident: Ident, change: Graded) -> Finding:
+        """A change without an entity that counts now: something that should be there was removed."""
+        return Finding(
+            fingerprint=fingerprint(host, ident),
+            host=host,
+            entity=change.change.entity,
+            verdict=expected("what was there was stock") if change.what is What.REMOVED else expected("stock"),
+            severity=change.severity,
+            certainty=Certainty.CERTAIN,
+            what=change.what,
+            why=(change.why,),
+            state=FindingState.NEW,
+            change=change,
+        )
+
+    def _closed(
+        self, host: HostId, group: HostGroup | None, before: Mapping[Ident, Matter], now: Mapping[Ident, Matter]
+    ) -> Iterator[Finding]:
+        """Findings of the baseline that are gone, or that nobody could look at this time."""
+        if self._past is None or self._past.golden is not None:
+            return
+        for ident, matter in before.items():
+            if not matter.counts or (ident in now and now[ident].counts):
+                continue
+            entity, verdict = matter.judged.entity, matter.judged.verdict
+            severity = max((verdict.severity, *(hit.severity for hit in matter.hits)))
+            gap = "the host was not reached" if group is None else group.coverage.gap(entity)
+            if severity > Severity.INFO:
+                yield Finding(
+                    fingerprint=fingerprint(host, ident),
+                    host=host,
+                    entity=entity,
+                    verdict=verdict,
+                    severity=severity if gap else Severity.INFO,
+                    certainty=_certainty(matter, None),
+                    what=verdict.what,
+                    why=(gap or "no longer there", f"it was: {verdict.why}"),
+                    state=FindingState.NOT_COMPARABLE if gap else FindingState.GONE,
+                    hits=matter.hits,
+                )
+
+    def _approved(
+        self, host: HostId, found: Iterable[Finding], approvals: Sequence[Approval], today: date, uses: Counter[str]
+    ) -> Iterator[Finding]:
+        groups = self._inventory.get(host, ())
+        for finding in found:
+            approval = next(
+                (
+                    one
+                    for one in approvals
+                    if not one.is_expired(today) and one.covers_host(host, groups) and one.matches(finding.entity)
+                ),
+                None,
+            )
+            if approval is None or finding.is_coverage or finding.state is FindingState.GONE:
+                yield finding
+            else:
+                uses[approval.id] += 1
+                yield replace(finding, state=FindingState.APPROVED, approval=approval)
+
+    def _stock(self) -> Iterator[StockGroup]:
+        for group in self._groups:
+            found = [one for one in self._matters_of(group).values() if one.is_stock and one.hits]
+            if found:
+                host = group.hosts[0]
+                empty: Mapping[object, str] = {}
+                state = FindingState.NO_BASELINE
+                yield StockGroup(
+                    hosts=group.hosts,
+                    findings=tuple(self._finding(host, group, one, None, state, empty) for one in found),
+                )
+
+    def _gaps(self, diffs: Iterable[HostDiff], reached: Mapping[HostId, HostGroup]) -> Iterator[Gap]:
+        for found in diffs:
+            for entity, reason in found.gaps:
+                yield Gap(host=found.host, reason=reason, entity=entity)
+        if self._past is not None:
+            for host in sorted(self._inventory):
+                if host not in reached and self._past.of(host) is not None:
+                    yield Gap(host=host, reason="the host was not reached")
+
+    def _coverage(self) -> Iterator[HostCoverage]:
+        for group in self._groups:
+            scopes = tuple((cell.scope_id, cell.status) for cell in group.cells)
+            open_scopes = [f"{scope}: {status.reason}" for scope, status in scopes if not isinstance(status, Complete)]
+            unseen = [
+                f"{one.entity.label}: {one.verdict.why}"
+                for one in group.index.judged
+                if one.verdict.what is What.INCOMPLETE
+            ]
+            for host in group.hosts:
+                yield HostCoverage(host, scopes, (*unseen, *open_scopes))
+
+
+def matters(group: HostGroup) -> dict[Ident, Matter]:
+    """Every entity of a group, once, with the hits on its rows."""
+    found = {one.entity.ident: one for one in group.index.judged}
+    hits: dict[Ident, list[RuleHit]] = {}
+    for hit in group.hits:
+        judged = group.index.of_row(hit.row)
+        found.setdefault(judged.entity.ident, judged)
+        hits.setdefault(judged.entity.ident, []).append(hit)
+    return {ident: Matter(one, tuple(dict.fromkeys(hits.get(ident, ())))) for ident, one in found.items()}
+
+
+def _certainty(matter: Matter, change: Graded | None) -> Certainty:
+    if not matter.judged.verdict.is_fine or change is not None:
+        return Certainty.CERTAIN
+    certain = any(hit.certainty is Certainty.CERTAIN for hit in matter.hits)
+    return Certainty.CERTAIN if certain else Certainty.POSSIBLE
+
+
+def _order(finding: Finding) -> tuple[object, ...]:
+    rarity = finding.prevalence.hosts if finding.prevalence else 0
+    return -finding.severity, rarity, finding.host, finding.entity.ident
+
+
+def _host_changes(diffs: Iterable[HostDiff]) -> Iterator[HostChange]:
+    for found in diffs:
+        for graded in found.changes:
+            ident = graded.change.entity.ident
+            yield HostChange(host=found.host, graded=graded, fingerprint=fingerprint(found.host, ident))
+
+
+def _new_on(diffs: Iterable[HostDiff]) -> Mapping[tuple[Ident, str, str], int]:
+    return Counter(
+        shape(one.change.entity) for found in diffs for one in found.changes if one.change.kind is ChangeKind.ADDED
+    )
+
+
+def _at_once(fleet: Iterable[FleetChange]) -> Mapping[object, str]:
+    """Build and shape of what an update brought to the whole build, with the reason in words."""
+    return {
+        (
+            one.build,
+            shape(graded.change.entity),
+        ): f"new on {len(one.hosts)} of {one.of} hosts of build {one.build} at once"
+        for one in fleet
+        for graded in one.changes
+    }

@@ -1,0 +1,61 @@
+"""Changes of the whole fleet at once: an update told from a new thing on one host."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from fleetscan.findings.model import FleetChange
+from fleetscan.model.finding import Severity, What
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from fleetscan.baseline.diff import Change
+    from fleetscan.baseline.grade import Graded
+    from fleetscan.findings.compare import HostDiff
+    from fleetscan.findings.reading import HostGroup
+    from fleetscan.model.host import HostId
+
+_FEWEST = 3
+_HALF = 2
+
+
+def fleet_changes(diffs: Mapping[HostId, HostDiff], reached: Mapping[HostId, HostGroup]) -> tuple[FleetChange, ...]:
+    """Equal changes on at least half of the compared hosts of a build; those of the same hosts are one line."""
+    compared = Counter(reached[host].outlook.build for host in diffs)
+    alike: dict[tuple[str, object], list[HostId]] = {}
+    examples: dict[tuple[str, object], Graded] = {}
+    for host, found in diffs.items():
+        for graded in found.changes:
+            if graded.change.entity.kind == "user":
+                continue
+            key = reached[host].outlook.build, _signature(graded.change)
+            alike.setdefault(key, []).append(host)
+            examples.setdefault(key, graded)
+    lines: dict[tuple[str, tuple[HostId, ...]], list[Graded]] = {}
+    for key, hosts in alike.items():
+        if len(hosts) >= _FEWEST and len(hosts) * _HALF >= compared[key[0]]:
+            lines.setdefault((key[0], tuple(sorted(hosts))), []).append(examples[key])
+    return tuple(
+        FleetChange(
+            changes=tuple(changes),
+            hosts=hosts,
+            of=compared[build],
+            build=build,
+            severity=max(_severity(graded) for graded in changes),
+        )
+        for (build, hosts), changes in sorted(lines.items(), key=lambda line: line[0])
+    )
+
+
+def _signature(change: Change) -> object:
+    attributes = tuple((one.name, one.old, one.new) for one in change.attributes)
+    return change.kind, change.entity.ident, change.entity.get("dll"), change.entity.get("function"), attributes
+
+
+def _severity(graded: Graded) -> Severity:
+    """What everybody got at once is an update, unless it is wrong wherever it stands."""
+    if graded.severity >= Severity.HIGH or graded.what in {What.HIJACKED, What.REPLACED}:
+        return graded.severity
+    return min(graded.severity, Severity.LOW)

@@ -1,0 +1,193 @@
+"""One sweep read from the store and judged: every distinct block once, however many hosts gave it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fleetscan.baseline.identity import Coverage, CoveredArea
+from fleetscan.domain.areas import AREAS
+from fleetscan.domain.decode import decode
+from fleetscan.domain.index import EntityIndex, index
+from fleetscan.domain.judge import judge_all
+from fleetscan.domain.releases import labels
+from fleetscan.domain.shape import missing_twins
+from fleetscan.domain.users import is_person
+from fleetscan.model.registry import HKU, fold
+from fleetscan.model.scope import Glob
+from fleetscan.model.snapshot import HostFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from fleetscan.domain.known_good import KnownGood
+    from fleetscan.domain.verdicts import Judged
+    from fleetscan.findings.model import RuleHit
+    from fleetscan.model.host import HostId
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.scope import Scope
+    from fleetscan.store.interface import BlockId, Cell, Store, SweepId
+
+    HitFinder = Callable[[str, tuple[RegistryRow, ...]], tuple[RuleHit, ...]]
+    """Scope id and rows to the hits of all rules of that scope; a pure function."""
+
+_SYSTEM_HIVES = frozenset(map(fold, (".DEFAULT", "S-1-5-18", "S-1-5-19", "S-1-5-20")))
+
+
+def _root(scope: Scope) -> str:
+    """The folded literal beginning of a scope's keys."""
+    literal = []
+    for element in scope.elements:
+        if isinstance(element, Glob):
+            break
+        literal.append(fold(element))
+    return "\\".join((scope.root, *literal))
+
+
+SCOPES = {scope.id: scope for scope in AREAS}
+"""The domain scopes by id: only their blocks are decoded, because the rules' own scopes may hold part of the rows."""
+ROOTS = {scope_id: _root(scope) for scope_id, scope in SCOPES.items()}
+_PROFILE_LIST = next(scope.id for scope in AREAS if scope.elements[-1:] == ("ProfileList",))
+USERS = frozenset(scope_id for scope_id, scope in SCOPES.items() if scope.root == HKU) | {_PROFILE_LIST}
+"""Scopes that are decoded together: who is known, who is loaded, and what stands in the loaded hives."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What verdicts on a host depend on beside its rows; hosts with the same outlook share them."""
+
+    build: str = ""
+    os_name: str = ""
+    environment: tuple[tuple[str, str], ...] | None = None
+
+    @classmethod
+    def of(cls, facts: HostFacts | None) -> Outlook:
+        """The outlook of a host."""
+        if facts is None:
+            return cls()
+        variables = None if facts.environment is None else tuple(sorted(facts.environment.items()))
+        return cls(facts.os_build, facts.os_name, variables)
+
+    @property
+    def facts(self) -> HostFacts:
+        """As facts, for the decoders."""
+        environment = None if self.environment is None else dict(self.environment)
+        return HostFacts(os_build=self.build, os_name=self.os_name, environment=environment)
+
+    @property
+    def releases(self) -> frozenset[str]:
+        """Labels of the Windows release."""
+        return labels(self.build, self.os_name)
+
+
+@dataclass(frozen=True, slots=True)
+class HostGroup:
+    """Hosts that gave the same answers and are judged alike."""
+
+    hosts: tuple[HostId, ...]
+    outlook: Outlook
+    cells: tuple[Cell, ...]
+    index: EntityIndex
+    hits: tuple[RuleHit, ...]
+    coverage: Coverage
+
+
+@dataclass(slots=True)
+class Judge:
+    """Decodes and judges blocks and remembers the results; one for both sweeps of a comparison."""
+
+    store: Store
+    known: KnownGood
+    find_hits: HitFinder
+    _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
+    _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
+    _indexes: dict[tuple[object, ...], EntityIndex] = field(default_factory=dict)
+    _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
+
+    def rows(self, block: BlockId | None) -> tuple[RegistryRow, ...]:
+        """The rows of a block; none for no block."""
+        if block is None:
+            return ()
+        if block not in self._rows:
+            self._rows[block] = self.store.block(block)
+        return self._rows[block]
+
+    def groups(self, sweep: SweepId) -> Iterator[HostGroup]:
+        """Every distinct answer of a sweep with the hosts that gave it."""
+        facts = self.store.fleet_facts(sweep)
+        blind = self.store.blind_spots(sweep)
+        for tree in self.store.trees(sweep):
+            alike: dict[tuple[Outlook, tuple[str, ...]], list[HostId]] = {}
+            for host in tree.hosts:
+                hidden = tuple(sorted({spot.key for spot in blind.get(host, ())}))
+                alike.setdefault((self._outlook(tree.cells, facts.get(host)), hidden), []).append(host)
+            for (outlook, hidden), hosts in alike.items():
+                yield self._group(tuple(hosts), outlook, tree.cells, hidden)
+
+    def _outlook(self, cells: tuple[Cell, ...], facts: HostFacts | None) -> Outlook:
+        outlook = Outlook.of(facts)
+        return outlook if outlook.build else self._stated(cells, outlook)
+
+    def _stated(self, cells: tuple[Cell, ...], outlook: Outlook) -> Outlook:
+        """The build from the registry itself, for engines that cannot ask the host for it."""
+        found = {}
+        for cell in cells:
+            if ROOTS.get(cell.scope_id, "").endswith("\\WINDOWS NT\\CURRENTVERSION"):
+                found = {fold(row.name): row.data for row in self.rows(cell.block)}
+        build = found.get("CURRENTBUILDNUMBER") or found.get("CURRENTBUILD", "")
+        return Outlook(build, outlook.os_name or found.get("PRODUCTNAME", ""), outlook.environment)
+
+    def _group(
+        self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], hidden: tuple[str, ...]
+    ) -> HostGroup:
+        hits = tuple(hit for cell in cells for hit in self._cell_hits(cell))
+        found = self.index_of(cells, outlook)
+        return HostGroup(hosts, outlook, cells, found, hits, coverage_of(cells, found, hidden))
+
+    def index_of(self, cells: tuple[Cell, ...], outlook: Outlook) -> EntityIndex:
+        """All judged entities of the domain scopes among the cells."""
+        key = (outlook, *((cell.scope_id, cell.block, cell.unproven) for cell in cells if cell.scope_id in SCOPES))
+        if key not in self._indexes:
+            machine = [
+                one
+                for cell in cells
+                if cell.scope_id in SCOPES and cell.scope_id not in USERS
+                for one in self._judged((cell,), outlook)
+            ]
+            users = self._judged(tuple(cell for cell in cells if cell.scope_id in USERS), outlook)
+            self._indexes[key] = index((*machine, *missing_twins(machine), *users))
+        return self._indexes[key]
+
+    def _judged(self, cells: tuple[Cell, ...], outlook: Outlook) -> tuple[Judged, ...]:
+        key = (outlook, *((cell.block, cell.unproven) for cell in cells))
+        if key not in self._blocks:
+            rows = (row for cell in cells for row in self.rows(cell.block))
+            unproven = tuple(key for cell in cells for key in cell.unproven)
+            facts = outlook.facts
+            entities = decode(rows, facts, unproven=unproven, known=self.known)
+            judged = judge_all(entities, facts, known=self.known)
+            self._blocks[key] = tuple(one for one in judged if one.entity.keys)
+        return self._blocks[key]
+
+    def _cell_hits(self, cell: Cell) -> tuple[RuleHit, ...]:
+        if cell.block is None:
+            return ()
+        key = cell.scope_id, cell.block
+        if key not in self._hits:
+            self._hits[key] = self.find_hits(cell.scope_id, self.rows(cell.block))
+        return self._hits[key]
+
+
+def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, ...] = ()) -> Coverage:
+    """What the cells cover of the domain areas, and whose hives were there."""
+    areas = tuple(
+        CoveredArea(root=ROOTS[cell.scope_id], status=cell.status, unproven=cell.unproven)
+        for cell in cells
+        if cell.scope_id in SCOPES
+    )
+    persons = {
+        fold(one.entity.get("sid"))
+        for one in found.judged
+        if one.entity.kind == "user" and one.entity.get("hive") == "loaded" and is_person(one.entity.get("sid"))
+    }
+    return Coverage(areas, hidden, frozenset(persons) | _SYSTEM_HIVES)
