@@ -14,7 +14,7 @@ from __future__ import annotations
 import re
 import struct
 from array import array
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,7 @@ _KEY = struct.Struct("<i2sHQ4xII4xI4xIII24xHH")
 _VALUE = struct.Struct("<i2sHIIIH")
 _LIST = struct.Struct("<i2sH")
 _SIZE = struct.Struct("<i")
+_BIN = struct.Struct("<4sII")
 _BIG = struct.Struct("<i2sHI")
 _DESCRIPTOR = struct.Struct("<i2s14xI")
 _FLAG_ROOT, _FLAG_LINK, _FLAG_LATIN, _FLAG_PREDEFINED = 0x4, 0x10, 0x20, 0x40
@@ -76,6 +77,7 @@ class Hive:
         self._budget = 4 * len(self.data)
         self._charged: dict[str, bytearray] = {}
         self._indices: dict[int, dict[str, RegfKey]] = {}
+        self._gaps = self._find_gaps()
         self.root = self._root()
         self._check_size()
 
@@ -98,6 +100,25 @@ class Hive:
         bins = len(self.data) - SIZE
         if self.base.bins_size > bins:
             self.damaged(f"truncated: {self.base.bins_size} bytes of hive bins announced, {bins} present", bins)
+
+    def _find_gaps(self) -> list[int]:
+        """Where the chain of hive bins is broken: starts and ends of what is none, in turn."""
+        data, at, end = self.data, SIZE, min(len(self.data), SIZE + self.base.bins_size)
+        gaps: list[int] = []
+        while at + _BIN.size <= end:
+            signature, offset, size = _BIN.unpack_from(data, at)
+            sound = signature == b"hbin" and offset == at - SIZE and size and size % SIZE == 0 and at + size <= end
+            if sound == bool(len(gaps) % 2):
+                gaps.append(at - SIZE)
+                if not sound:
+                    self.damaged("no hive bin: what lies here cannot be trusted", at - SIZE)
+            at += size if sound else SIZE
+        return gaps
+
+    def distrust(self, offset: int, what: str, key: RegfKey | None) -> None:
+        """Report a cell that lies where no hive bin is."""
+        if self._gaps and bisect_right(self._gaps, offset) % 2:
+            self.damaged(f"{what} in a place that is no hive bin", offset, key)
 
     def _root(self) -> RegfKey:
         root = self.key_at(self.base.root, None)
@@ -129,6 +150,7 @@ class Hive:
         key = RegfKey(self, offset, parent, fields)
         if fields[0] > 0:
             self.damaged("a key in a free cell", offset, key)
+        self.distrust(offset, "a key", key)
         if parent is not None and key.parent_offset != parent.offset:
             if self.belongs(key, parent):
                 self.damaged("a key that names another parent", offset, key)
@@ -246,8 +268,12 @@ class Hive:
             return offset.to_bytes(4, "little")[:size]
         if not size:
             return b""
+        self.distrust(offset, "data", key)
         at = SIZE + offset
-        room = min(abs(_SIZE.unpack_from(self.data, at)[0]), len(self.data) - at) - 4 if at + 4 < len(self.data) else 0
+        cell = _SIZE.unpack_from(self.data, at)[0] if at + 4 < len(self.data) else 0
+        if cell >= 0:
+            self.damaged("data in a free cell", offset, key)
+        room = min(abs(cell), len(self.data) - at) - 4
         if size <= room:
             return self.data[at + 4 : at + 4 + size]
         if size > _SEGMENT and self.base.minor_version > _LAST_WITHOUT_SEGMENTS and self.data[at + 4 : at + 6] == b"db":
@@ -416,6 +442,7 @@ class RegfKey:
         if signature != b"vk":
             hive.damaged("no value where a list points to one", offset, self)
             return None
+        hive.distrust(offset, "a value", self)
         name = hive.data[at + 24 : at + 24 + length]
         if size > 0 or length > -size - 24 or len(name) < length:
             hive.damaged("a value in a free cell" if size > 0 else "the name of a value is cut off", offset, self)
