@@ -11,6 +11,7 @@ import pytest
 
 from fleetscan.model.host import Host, HostId
 from tests.doubles.fault_server import FaultServer, fault_server
+from tests.doubles.sshd import Fleet, fleet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -49,3 +50,22 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
     with fault_server() as server:
         (folder / "known_hosts").write_text(f"[127.0.0.1]:{server.port} {server.host_key}\n")
         yield Faults(server, folder)
+
+
+@pytest.fixture(scope="session")
+def ssh_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    """Three hosts on loopback addresses behind one real OpenSSH daemon, each with a registry of its own."""
+    folder = tmp_path_factory.mktemp("fleet")
+    exports: dict[str, list[Path]] = {}
+    for number in (11, 12, 13):
+        address = f"127.0.0.{number}"
+        export = folder / f"{address}.reg"
+        export.write_text(
+            "Windows Registry Editor Version 5.00\r\n\r\n"
+            f'[HKEY_LOCAL_MACHINE\\SOFTWARE\\Fleet]\r\n"Name"="Rechner ü {address}"\r\n',
+            encoding="utf-16",
+            newline="",
+        )
+        exports[address] = [export]
+    with fleet(folder / "sshd", exports) as running:
+        yield running

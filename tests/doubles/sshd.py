@@ -1,0 +1,170 @@
+"""Real OpenSSH on loopback: one daemon, many addresses, each a host whose osqueryi reads its own folder of hives."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetscan.model.host import Host, HostId
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+SSHD = Path("/usr/sbin/sshd")
+_START_SECONDS = 10.0
+
+# The server tells in SSH_CONNECTION which of its addresses was called: that is the host.
+_WRAPPER = """#!/bin/sh
+address=$(echo "$SSH_CONNECTION" | cut -d' ' -f3)
+FLEETSCAN_OSQUERYI_HIVES={folder}/hives/$address
+export FLEETSCAN_OSQUERYI_HIVES
+exec {python} -m fleetscan.osqueryi "$@"
+"""
+
+_CONFIG = """
+Port {port}
+{addresses}
+HostKey {folder}/host_ed25519
+HostKey {folder}/host_rsa
+PidFile {folder}/sshd.pid
+AuthorizedKeysFile {folder}/authorized_keys
+TrustedUserCAKeys {folder}/ca.pub
+StrictModes no
+UsePAM no
+PermitRootLogin yes
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+MaxStartups 1000
+MaxSessions 1000
+AllowTcpForwarding yes
+PrintMotd no
+SetEnv FLEETSCAN_TEST=1
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """A running daemon: where it listens and the files a client needs."""
+
+    folder: Path
+    port: int
+    addresses: tuple[str, ...]
+
+    @property
+    def osqueryi(self) -> str:
+        """The command on every host; its path holds a blank."""
+        return str(self.folder / "os query" / "osqueryi")
+
+    def host(self, address: str, name: str = "", **settings: object) -> Host:
+        """The host of an address, called by ``name`` if that is given; a setting None is taken away."""
+        known: Mapping[str, object] = {
+            "address": name or address,
+            "port": self.port,
+            "osqueryi": self.osqueryi,
+            "identity_file": str(self.folder / "id_ed25519"),
+            "known_hosts": str(self.folder / "known_hosts"),
+            "agent": False,
+        }
+        chosen = {name: value for name, value in {**known, **settings}.items() if value is not None}
+        return Host(id=HostId(f"host-{address}"), engine="osqueryi", settings=MappingProxyType(chosen))
+
+
+def require_sshd() -> None:
+    """Skip where OpenSSH's server is missing and cannot be installed; in CI that is a failure."""
+    if SSHD.exists():
+        return
+    if os.geteuid() == 0 and shutil.which("apt-get"):
+        for words in (["update"], ["install", "-y", "--no-install-recommends", "openssh-server"]):
+            subprocess.run(["apt-get", "-qq", *words], check=False, capture_output=True, timeout=300)
+    if SSHD.exists():
+        return
+    reason = "OpenSSH's server is missing: install openssh-server"
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def free_port() -> int:
+    """A port nobody listens on, on any loopback address."""
+    with socket.socket() as probe:
+        probe.bind(("", 0))
+        return int(probe.getsockname()[1])
+
+
+def _keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
+    words = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path)]
+    subprocess.run(words, check=True, capture_output=True)
+
+
+@contextmanager
+def fleet(folder: Path, exports: Mapping[str, Sequence[Path]]) -> Iterator[Fleet]:
+    """Hosts by address; each reads the exports it is given."""
+    require_sshd()
+    port = free_port()
+    (folder / "os query").mkdir(parents=True)
+    wrapper = folder / "os query" / "osqueryi"
+    wrapper.write_text(_WRAPPER.format(folder=shlex.quote(str(folder)), python=shlex.quote(sys.executable)))
+    wrapper.chmod(0o755)
+    for address, files in exports.items():
+        (folder / "hives" / address).mkdir(parents=True)
+        for file in files:
+            shutil.copy(file, folder / "hives" / address)
+    _keys(folder, port, tuple(exports))
+    listen = "\n".join(f"ListenAddress {address}" for address in exports)
+    config = folder / "sshd_config"
+    config.write_text(_CONFIG.format(port=port, addresses=listen, folder=folder))
+    if os.geteuid() == 0:
+        Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+    with (folder / "sshd.log").open("wb") as log:
+        daemon = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log, stdin=subprocess.DEVNULL)
+        try:
+            _await(next(iter(exports)), port, daemon, folder / "sshd.log")
+            yield Fleet(folder, port, tuple(exports))
+        finally:
+            daemon.terminate()
+            daemon.wait(10)
+
+
+def _keys(folder: Path, port: int, addresses: tuple[str, ...]) -> None:
+    _keygen(folder / "host_ed25519")
+    _keygen(folder / "host_rsa", "rsa")
+    _keygen(folder / "ca")
+    _keygen(folder / "id_ed25519")
+    _keygen(folder / "id_locked", passphrase="open sesame")
+    _keygen(folder / "id_certified")
+    user = "root" if os.geteuid() == 0 else os.environ.get("USER", "root")
+    words = ["ssh-keygen", "-q", "-s", str(folder / "ca"), "-I", "tests", "-n", user, str(folder / "id_certified.pub")]
+    subprocess.run(words, check=True, capture_output=True)
+    # As a certificate is often kept: not beside its key under the name that would be found by itself.
+    (folder / "id_certified-cert.pub").rename(folder / "certificate.pub")
+    allowed = [(folder / name).read_text() for name in ("id_ed25519.pub", "id_locked.pub")]
+    (folder / "authorized_keys").write_text("".join(allowed))
+    key = " ".join((folder / "host_ed25519.pub").read_text().split()[:2])
+    lines = [f"[{address}]:{port} {key}" for address in addresses]
+    (folder / "known_hosts").write_text("\n".join(lines) + "\n")
+    hashed = folder / "known_hashed"
+    hashed.write_text("\n".join(lines) + "\n")
+    subprocess.run(["ssh-keygen", "-q", "-H", "-f", str(hashed)], check=True, capture_output=True)
+
+
+def _await(address: str, port: int, daemon: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + _START_SECONDS
+    while time.monotonic() < end and daemon.poll() is None:
+        try:
+            with socket.create_connection((address, port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    pytest.fail(f"sshd does not answer: {log.read_text(errors='replace')[-2000:]}")

@@ -1,0 +1,143 @@
+"""osqueryi over real OpenSSH: identities, pins, jumps, and what is left behind on the host."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetscan.engines.osqueryi import OsqueryiEngine
+from fleetscan.model.snapshot import Reason
+from fleetscan.planner.plan import Answer, Answered, Failed, Statement
+from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.known_hosts import PinnedKey, Trust, known_name
+from fleetscan.transport.ssh import SshTransport
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleetscan.model.host import Host
+    from tests.doubles.sshd import Fleet
+
+pytestmark = pytest.mark.live
+
+WHO = Statement(id="who", sql="SELECT data FROM registry WHERE path = 'HKEY_LOCAL_MACHINE\\SOFTWARE\\Fleet\\Name'")
+# Counts for longer than any test waits, without an answer in between.
+SLOW = Statement(
+    id="slow",
+    sql="WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT max(i) AS i FROM n",
+)
+
+
+def ask(host: Host, *, seconds: float = 20.0, engine: OsqueryiEngine | None = None) -> Answer:
+    engine = engine or OsqueryiEngine(SshTransport(Credentials({})))
+    return engine.ask(host, [WHO], deadline=time.monotonic() + seconds).answers["who"]
+
+
+def test_each_address_answers_from_its_own_hives(ssh_fleet: Fleet) -> None:
+    for address in ssh_fleet.addresses:
+        assert ask(ssh_fleet.host(address)) == Answered(({"data": f"Rechner ü {address}"},))
+
+
+def test_hashed_pins_are_found(ssh_fleet: Fleet) -> None:
+    host = ssh_fleet.host(ssh_fleet.addresses[0], known_hosts=str(ssh_fleet.folder / "known_hashed"))
+    assert isinstance(ask(host), Answered)
+
+
+def test_a_key_file_opens_with_the_passphrase_of_the_named_variable(ssh_fleet: Fleet) -> None:
+    locked = str(ssh_fleet.folder / "id_locked")
+    host = ssh_fleet.host(ssh_fleet.addresses[0], identity_file=locked, passphrase_env="FLEET_KEY")
+    right = OsqueryiEngine(SshTransport(Credentials({"FLEET_KEY": "open sesame"})))
+    wrong = OsqueryiEngine(SshTransport(Credentials({"FLEET_KEY": "open barley"})))
+    assert isinstance(ask(host, engine=right), Answered)
+    refused = ask(host, engine=wrong)
+    assert isinstance(refused, Failed)
+    assert refused.reason == Reason.AUTH
+    assert "barley" not in refused.detail
+
+
+def test_a_passphrase_is_asked_for_once(ssh_fleet: Fleet) -> None:
+    asked: list[str] = []
+
+    def prompt(text: str) -> str:
+        asked.append(text)
+        return "open sesame"
+
+    engine = OsqueryiEngine(SshTransport(Credentials({}, ask=prompt)))
+    for address in ssh_fleet.addresses:
+        host = ssh_fleet.host(address, identity_file=str(ssh_fleet.folder / "id_locked"))
+        assert isinstance(ask(host, engine=engine), Answered)
+    assert len(asked) == 1
+
+
+def test_a_certificate_of_the_trusted_authority_logs_in(ssh_fleet: Fleet) -> None:
+    key = str(ssh_fleet.folder / "id_certified")
+    certificate = str(ssh_fleet.folder / "certificate.pub")
+    address = ssh_fleet.addresses[0]
+    assert isinstance(ask(ssh_fleet.host(address, identity_file=key, certificate_file=certificate)), Answered)
+    alone = ask(ssh_fleet.host(address, identity_file=key))
+    assert isinstance(alone, Failed)
+    assert alone.reason == Reason.AUTH
+
+
+def test_a_chain_of_jumps_leads_to_the_host(ssh_fleet: Fleet) -> None:
+    first, second, third = ssh_fleet.addresses[:3]
+    user = "root" if os.geteuid() == 0 else os.environ["USER"]
+    chain = f"{user}@{first}:{ssh_fleet.port},{user}@{second}:{ssh_fleet.port}"
+    assert ask(ssh_fleet.host(third, proxy_jump=chain)) == Answered(({"data": f"Rechner ü {third}"},))
+
+
+def test_a_jump_host_is_pinned_as_well(ssh_fleet: Fleet, tmp_path: Path) -> None:
+    first, _, third = ssh_fleet.addresses[:3]
+    lines = (ssh_fleet.folder / "known_hosts").read_text().splitlines()
+    (tmp_path / "known").write_text("".join(f"{line}\n" for line in lines if f"[{first}]" not in line))
+    answer = ask(ssh_fleet.host(third, proxy_jump=f"{first}:{ssh_fleet.port}", known_hosts=str(tmp_path / "known")))
+    assert isinstance(answer, Failed)
+    assert answer.reason == Reason.HOST_KEY
+    assert first in answer.detail
+
+
+def test_ssh_config_names_the_host(ssh_fleet: Fleet, tmp_path: Path) -> None:
+    address = ssh_fleet.addresses[1]
+    (tmp_path / "config").write_text(
+        f"Host jump\n  HostName {ssh_fleet.addresses[0]}\n"
+        f"Host ws?\n  HostName {address}\n  ProxyJump jump\n"
+        f"Host *\n  Port {ssh_fleet.port}\n  IdentityFile {ssh_fleet.folder}/id_ed25519\n  IdentitiesOnly yes\n"
+        f"  UserKnownHostsFile {ssh_fleet.folder}/known_hosts\n"
+    )
+    settings = dict.fromkeys(("port", "identity_file", "known_hosts"))
+    host = ssh_fleet.host(address, ssh_config=str(tmp_path / "config"), name="ws1", **settings)
+    assert ask(host) == Answered(({"data": f"Rechner ü {address}"},))
+
+
+def test_a_process_at_work_is_ended_with_its_deadline(ssh_fleet: Fleet) -> None:
+    host = ssh_fleet.host(ssh_fleet.addresses[0])
+    engine = OsqueryiEngine(SshTransport(Credentials({})))
+    answers = engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + 4.0)
+    assert isinstance(answers.answers["who"], Answered)
+    assert answers.answers["slow"] == Failed(Reason.DEADLINE)
+    pid = int(dict(answers.notes)["osquery_pid"])
+    end = time.monotonic() + 3
+    while _is_running(pid) and time.monotonic() < end:
+        time.sleep(0.05)
+    assert not _is_running(pid)
+
+
+def _is_running(pid: int) -> bool:
+    found = subprocess.run(["ps", "-o", "stat=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return bool(found.stdout.strip()) and not found.stdout.startswith("Z")
+
+
+def test_the_key_a_server_shows_can_be_seen_without_trusting_it(ssh_fleet: Fleet) -> None:
+    from fleetscan.transport.destination import resolve  # noqa: PLC0415 - only here
+
+    destination = resolve(ssh_fleet.host(ssh_fleet.addresses[0]))
+    transport = SshTransport(Credentials({}))
+    shown = transport.shown_key(destination, deadline=time.monotonic() + 10)
+    name = known_name(ssh_fleet.addresses[0], ssh_fleet.port)
+    pins = transport.pins(destination.known_hosts)
+    assert pins.judge(name, shown) is Trust.KNOWN
+    assert pins.judge(name, PinnedKey(shown.type, b"other")) is Trust.CHANGED
