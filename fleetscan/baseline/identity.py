@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleetscan.domain.users import sid_of
-from fleetscan.model.registry import HKU, fold
+from fleetscan.model.registry import HKU, KeyPath, fold
 from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
 
 if TYPE_CHECKING:
@@ -14,12 +14,13 @@ if TYPE_CHECKING:
 
     from fleetscan.domain.entity import Entity
     from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.scope import Scope
     from fleetscan.model.snapshot import Status
 
 _WINSOCK = "HKEY_LOCAL_MACHINE\\SYSTEM\\CURRENTCONTROLSET\\SERVICES\\WINSOCK2\\PARAMETERS"
 _PROFILES = "HKEY_LOCAL_MACHINE\\SOFTWARE\\MICROSOFT\\WINDOWS NT\\CURRENTVERSION\\PROFILELIST"
 _BY_KEY = frozenset({Reason.UNPROVEN, Reason.HIDDEN})
-"""Reasons for which the uncovered keys are known one by one; the rest of the scope is covered."""
+"""Reasons that name the uncovered keys one by one (``unproven``, ``hidden``); the rest of the scope is covered."""
 
 
 def unit_of(row: RegistryRow) -> str:
@@ -60,10 +61,9 @@ def _within(bag: Mapping[RegistryRow, int], units: set[str]) -> tuple[RegistryRo
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoveredArea:
-    """What one side knows of one scope: where it lies, its status, and the keys that are not proven."""
+    """What one side knows of one scope: its status, and the keys that are not proven."""
 
-    root: str
-    """Folded literal beginning of the scope's keys."""
+    scope: Scope
     status: Status
     unproven: tuple[str, ...] = ()
 
@@ -90,23 +90,17 @@ class Coverage:
             return "something is hidden there"
         if self.areas is None:
             return ""
-        areas = [area for area in self.areas if _holds(area.root, folded)]
-        if not areas:
-            return "not asked"
-        reasons = [_reason(area, folded) for area in areas]
-        return "" if "" in reasons else reasons[0]
+        if any(_holds(fold(unproven), folded) for area in self.areas for unproven in area.unproven):
+            return "the key, or one above it, gave no row"
+        elements = KeyPath.parse(key).elements
+        reasons = [_reason(area) for area in self.areas if area.scope.contains(elements)]
+        return "not asked" if not reasons else "" if "" in reasons else reasons[0]
 
 
-def _reason(area: CoveredArea, key: str) -> str:
-    if any(_holds(fold(unproven), key) for unproven in area.unproven):
-        return "the key, or one above it, gave no row"
+def _reason(area: CoveredArea) -> str:
     status = area.status
-    if isinstance(status, Complete):
+    if isinstance(status, Complete) or (isinstance(status, Partial) and status.reason in _BY_KEY):
         return ""
-    if isinstance(status, Partial) and status.reason in _BY_KEY and area.unproven:
-        return ""
-    if isinstance(status, Partial) and status.reason in _BY_KEY and status.reason is Reason.HIDDEN:
-        return ""  # the hidden keys themselves are listed in Coverage.hidden
     return _words(status)
 
 

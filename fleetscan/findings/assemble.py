@@ -137,7 +137,7 @@ class _Work:
         """Everything, in the order of the report."""
         reached = {host: group for group in self._groups if _is_reached(group) for host in group.hosts}
         diffs = {host: found for host in reached if (found := self._diff(host, reached[host])) is not None}
-        fleet = fleet_changes(diffs, reached)
+        fleet = fleet_changes(diffs, reached, self._census)
         at_once = _at_once(fleet)
         findings: list[Finding] = []
         uses: Counter[str] = Counter()
@@ -276,18 +276,21 @@ class _Work:
             entity, verdict = matter.judged.entity, matter.judged.verdict
             severity = max((verdict.severity, *(hit.severity for hit in matter.hits)))
             gap = "the host was not reached" if group is None else group.coverage.gap(entity)
+            build = self._past.hosts[host].outlook.build
             if severity > Severity.INFO:
+                capped = self._cap(entity, matter, build, severity, {})
                 yield Finding(
                     fingerprint=fingerprint(host, ident),
                     host=host,
                     entity=entity,
                     verdict=verdict,
-                    severity=severity if gap else Severity.INFO,
+                    severity=(Severity.LOW if capped else severity) if gap else Severity.INFO,
                     certainty=_certainty(matter, None),
                     what=verdict.what,
                     why=(gap or "no longer there", f"it was: {verdict.why}"),
                     state=FindingState.NOT_COMPARABLE if gap else FindingState.GONE,
                     hits=matter.hits,
+                    capped=capped,
                 )
 
     def _approved(

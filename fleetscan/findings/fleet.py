@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fleetscan.baseline.diff import Change
     from fleetscan.baseline.grade import Graded
     from fleetscan.findings.compare import HostDiff
+    from fleetscan.findings.prevalence import Census
     from fleetscan.findings.reading import HostGroup
     from fleetscan.model.host import HostId
 
@@ -21,7 +22,9 @@ _FEWEST = 3
 _HALF = 2
 
 
-def fleet_changes(diffs: Mapping[HostId, HostDiff], reached: Mapping[HostId, HostGroup]) -> tuple[FleetChange, ...]:
+def fleet_changes(
+    diffs: Mapping[HostId, HostDiff], reached: Mapping[HostId, HostGroup], counted: Census
+) -> tuple[FleetChange, ...]:
     """Equal changes on at least half of the compared hosts of a build; those of the same hosts are one line."""
     compared = Counter(reached[host].outlook.build for host in diffs)
     alike: dict[tuple[str, object], list[HostId]] = {}
@@ -42,6 +45,7 @@ def fleet_changes(diffs: Mapping[HostId, HostDiff], reached: Mapping[HostId, Hos
             changes=tuple(changes),
             hosts=hosts,
             of=compared[build],
+            present=counted.of(changes[0].change.entity, build),
             build=build,
             severity=max(_severity(graded) for graded in changes),
         )

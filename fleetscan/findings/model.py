@@ -112,6 +112,8 @@ class FleetChange:
     hosts: tuple[HostId, ...]
     of: int
     """Hosts of the same build that were compared."""
+    present: Prevalence
+    """Hosts of the build that have it now, those without a past included."""
     build: str
     severity: Severity
 

@@ -14,7 +14,6 @@ from fleetscan.domain.releases import labels
 from fleetscan.domain.shape import missing_twins
 from fleetscan.domain.users import is_person
 from fleetscan.model.registry import HKU, fold
-from fleetscan.model.scope import Glob
 from fleetscan.model.snapshot import HostFacts
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import RuleHit
     from fleetscan.model.host import HostId
     from fleetscan.model.registry import RegistryRow
-    from fleetscan.model.scope import Scope
     from fleetscan.store.interface import BlockId, Cell, Store, SweepId
 
     HitFinder = Callable[[str, tuple[RegistryRow, ...]], tuple[RuleHit, ...]]
@@ -34,20 +32,11 @@ if TYPE_CHECKING:
 _SYSTEM_HIVES = frozenset(map(fold, (".DEFAULT", "S-1-5-18", "S-1-5-19", "S-1-5-20")))
 
 
-def _root(scope: Scope) -> str:
-    """The folded literal beginning of a scope's keys."""
-    literal = []
-    for element in scope.elements:
-        if isinstance(element, Glob):
-            break
-        literal.append(fold(element))
-    return "\\".join((scope.root, *literal))
-
-
 SCOPES = {scope.id: scope for scope in AREAS}
 """The domain scopes by id: only their blocks are decoded, because the rules' own scopes may hold part of the rows."""
-ROOTS = {scope_id: _root(scope) for scope_id, scope in SCOPES.items()}
-_PROFILE_LIST = next(scope.id for scope in AREAS if scope.elements[-1:] == ("ProfileList",))
+_PROFILE_LIST, _CURRENT_VERSION = (
+    next(scope.id for scope in AREAS if scope.elements[-1:] == (name,)) for name in ("ProfileList", "CurrentVersion")
+)
 USERS = frozenset(scope_id for scope_id, scope in SCOPES.items() if scope.root == HKU) | {_PROFILE_LIST}
 """Scopes that are decoded together: who is known, who is loaded, and what stands in the loaded hives."""
 
@@ -132,7 +121,7 @@ class Judge:
         """The build from the registry itself, for engines that cannot ask the host for it."""
         found = {}
         for cell in cells:
-            if ROOTS.get(cell.scope_id, "").endswith("\\WINDOWS NT\\CURRENTVERSION"):
+            if cell.scope_id == _CURRENT_VERSION:
                 found = {fold(row.name): row.data for row in self.rows(cell.block)}
         build = found.get("CURRENTBUILDNUMBER") or found.get("CURRENTBUILD", "")
         return Outlook(build, outlook.os_name or found.get("PRODUCTNAME", ""), outlook.environment)
@@ -181,7 +170,7 @@ class Judge:
 def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, ...] = ()) -> Coverage:
     """What the cells cover of the domain areas, and whose hives were there."""
     areas = tuple(
-        CoveredArea(root=ROOTS[cell.scope_id], status=cell.status, unproven=cell.unproven)
+        CoveredArea(scope=SCOPES[cell.scope_id], status=cell.status, unproven=cell.unproven)
         for cell in cells
         if cell.scope_id in SCOPES
     )
