@@ -18,12 +18,15 @@ class Answers:
     """What a host gave for a list of statements, in their order; every statement has exactly one answer.
 
     ``raw`` holds the bytes of each answered statement. ``blind_spots`` is filled by engines that can see what the table
-    hides. ``notes`` are facts that only the transport knows (remote user, shell, elevation): name, text.
+    hides. ``missing`` are the keys of hives that the source lacks and that were asked for: what lies below them is not
+    covered, whatever the answers say. ``notes`` are facts that only the transport knows (remote user, shell,
+    elevation): name, text.
     """
 
     answers: dict[str, Answer]
     raw: tuple[RawAnswer, ...] = ()
     blind_spots: tuple[BlindSpot, ...] = ()
+    missing: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
 
 

@@ -46,6 +46,7 @@ LINK = "link"
 CUT_PATTERN = "pattern cut short"
 DEPTH = "depth limit"
 DAMAGE = "damage"
+MISSING_HIVE = "missing hive"
 
 LONGEST_KEY_NAME = 254
 """Characters that fit in the table's buffer; Windows allows 255."""

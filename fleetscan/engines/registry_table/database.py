@@ -50,7 +50,7 @@ class Database:
         behaviour = behaviour or Behaviour()
         self.deadline: float | None = None
         self._reader = Reader(
-            registry.roots,
+            registry,
             behaviour=behaviour,
             environment=registry.environment if environment is None else environment,
             faults=faults,
@@ -112,6 +112,15 @@ class Database:
 
         for row in self.rows(sql, told=remember):
             yield dict(zip(columns, (null if cell is None else cell for cell in row), strict=True))
+
+    @property
+    def keys_opened(self) -> int:
+        """How many keys were opened up to now."""
+        return self.calls.open - self.calls.open_failed
+
+    def take_missing(self) -> tuple[str, ...]:
+        """The hives that were asked for since the last call, but that the collection lacks."""
+        return self._reader.take_missing()
 
     def tables(self) -> tuple[str, ...]:
         """The names of the tables."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -175,6 +176,7 @@ def _number(values: Mapping[str, Cell], name: str) -> int | None:
 def _osquery_info(behaviour: Behaviour) -> Iterable[Row]:
     yield _row(
         _OSQUERY_INFO,
+        pid=os.getpid(),
         version=behaviour.version,
         config_hash="",
         config_valid=0,

@@ -23,7 +23,6 @@ from fleetscan.engines.registry_table.values import (
     shown,
 )
 from fleetscan.engines.registry_table.versions import Behaviour
-from fleetscan.hives.environment import SYSTEM_ENVIRONMENT
 from fleetscan.hives.mount import link_elements
 from fleetscan.model.registry import DEFAULT_VALUE, HIVE_ROOTS, SUBKEY, fold
 
@@ -31,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from fleetscan.engines.registry_table.blind_spots import Witness
+    from fleetscan.hives.mount import Registry
     from fleetscan.hives.tree import Key, Value
 
 MAX_LINKS = 64
@@ -57,26 +57,28 @@ class Reader:
 
     def __init__(
         self,
-        roots: Mapping[str, Key],
+        registry: Registry,
         *,
         behaviour: Behaviour | None = None,
-        environment: Mapping[str, str] = SYSTEM_ENVIRONMENT,
+        environment: Mapping[str, str] | None = None,
         faults: Faults | None = None,
         witness: Witness | None = None,
         check: Callable[[], None] = lambda: None,
     ) -> None:
-        """``roots`` are hive roots by long name; ``witness`` is told where something stays hidden.
+        """``environment`` None is the registry's own; ``witness`` is told where something stays hidden.
 
         ``check`` is called before each key and may raise to stop.
         """
         self.calls = Calls()
         self.behaviour = behaviour or Behaviour()
-        self.environment: Environment = environment_of(environment)
-        self._roots = roots
+        self.environment: Environment = environment_of(registry.environment if environment is None else environment)
+        self._roots = registry.roots
         self._faults = faults or Faults()
         self._witness = witness
         self._check = check
         self._open_keys: dict[tuple[str, ...], Key] = {}
+        self._missing = {path.folded: str(path) for path in registry.missing}
+        self._missing_asked: dict[str, None] = {}
 
     def rows_of(self, key: str) -> list[Row]:
         """The rows of a key as the table shows them; what a failing call cuts off is missing without a word."""
@@ -123,11 +125,28 @@ class Reader:
             raise _ListingEndedError(rows, failure.code) from None
         return rows
 
+    def take_missing(self) -> tuple[str, ...]:
+        """The hives that were asked for since the last call, but that the source lacks."""
+        asked = tuple(self._missing_asked)
+        self._missing_asked.clear()
+        return asked
+
+    def _ask_for_missing(self, folded: tuple[str, ...]) -> None:
+        # A key below a missing hive cannot be found; a key above it is listed without it.
+        for depth in (1, 2):
+            if key := self._missing.get(folded[:depth]):
+                self._missing_asked[key] = None
+        if len(folded) == 1:
+            self._missing_asked |= {key: None for missing, key in self._missing.items() if missing[:-1] == folded}
+
     def _open(self, elements: Sequence[str], clean: str) -> Key:
         self.calls.open += 1
+        folded = tuple(map(fold, elements))
+        if self._missing:
+            self._ask_for_missing(folded)
         try:
             self._faults.check("open", clean)
-            return self._find(tuple(map(fold, elements)), MAX_LINKS)
+            return self._find(folded, MAX_LINKS)
         except CallFailedError:
             self.calls.open_failed += 1
             raise
