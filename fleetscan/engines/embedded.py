@@ -71,7 +71,7 @@ class _Asking:
         answers = {statement.id: self._answer(statement) for statement in statements}
         for key in self._missing:
             witness.see(MISSING_HIVE, key, "the collection lacks this hive; nothing is known of what lies below")
-        for damage in registry.damages():
+        for damage in self._database.damages():
             witness.see(DAMAGE, damage.key or damage.file, str(damage))
         return Answers(
             answers=answers,

@@ -13,6 +13,7 @@ from fleetscan.engines.registry_table.functions import register_functions
 from fleetscan.engines.registry_table.reading import Reader
 from fleetscan.engines.registry_table.versions import Behaviour
 from fleetscan.engines.registry_table.vtab import RegistryModule, sql_text
+from fleetscan.model.registry import KeyPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fleetscan.engines.registry_table.blind_spots import Witness
     from fleetscan.engines.registry_table.calls import Calls, Faults
     from fleetscan.hives.mount import Registry
+    from fleetscan.hives.tree import Damage
 
 MAX_TEXT: Final = 64 << 20
 """Bytes of one SQL text or value: a query over untrusted contents must not fill the memory."""
@@ -65,6 +67,7 @@ class Database:
         for name, module in modules.items():
             self._attach(name, module)
         self._tables = tuple(sorted(modules))
+        self._registry = registry
         register_functions(self._connection)
         self._connection.set_authorizer(_authorize)
         self._connection.set_progress_handler(self._interrupt, OPERATIONS_PER_CHECK)
@@ -121,6 +124,12 @@ class Database:
     def take_missing(self) -> tuple[str, ...]:
         """The hives that were asked for since the last call, but that the collection lacks."""
         return self._reader.take_missing()
+
+    def damages(self) -> Iterator[Damage]:
+        """Damages found up to now that concern the hives that were asked for."""
+        for damage in self._registry.damages():
+            if not damage.key or self._reader.asked_for(KeyPath.parse(damage.key)):
+                yield damage
 
     def tables(self) -> tuple[str, ...]:
         """The names of the tables."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from fleetscan.engines.registry_table.blind_spots import Witness
     from fleetscan.hives.mount import Registry
     from fleetscan.hives.tree import Key, Value
+    from fleetscan.model.registry import KeyPath
 
 MAX_LINKS = 64
 """Links followed while one key is opened."""
@@ -79,6 +80,7 @@ class Reader:
         self._open_keys: dict[tuple[str, ...], Key] = {}
         self._missing = {path.folded: str(path) for path in registry.missing}
         self._missing_asked: dict[str, None] = {}
+        self._hives_asked: set[tuple[str, ...]] = set()
 
     def rows_of(self, key: str) -> list[Row]:
         """The rows of a key as the table shows them; what a failing call cuts off is missing without a word."""
@@ -151,7 +153,13 @@ class Reader:
             self.calls.open_failed += 1
             raise
 
+    def asked_for(self, key: KeyPath) -> bool:
+        """Was any key opened in the hive in which ``key`` lies?"""
+        folded = key.folded[:2]
+        return folded in self._hives_asked or any(asked[: len(folded)] == folded for asked in self._hives_asked)
+
     def _find(self, folded: tuple[str, ...], links_left: int) -> Key:
+        self._hives_asked.add(folded[:2])
         known = len(folded)
         while known and folded[:known] not in self._open_keys:
             known -= 1
