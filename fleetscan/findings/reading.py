@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.baseline.identity import Coverage, CoveredArea
 from fleetscan.domain.areas import AREAS
+from fleetscan.domain.blind_spots import LINK, with_blind_spots
 from fleetscan.domain.decode import decode
 from fleetscan.domain.index import EntityIndex, index
 from fleetscan.domain.judge import judge_all
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import RuleHit
     from fleetscan.model.host import HostId
     from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.snapshot import BlindSpot
     from fleetscan.store.interface import BlockId, Cell, Store, SweepId
 
     HitFinder = Callable[[str, tuple[RegistryRow, ...]], tuple[RuleHit, ...]]
@@ -106,10 +108,7 @@ class Judge:
         facts = self.store.fleet_facts(sweep)
         blind = self.store.blind_spots(sweep)
         for tree in self.store.trees(sweep):
-            alike: dict[tuple[Outlook, tuple[str, ...]], list[HostId]] = {}
-            for host in tree.hosts:
-                hidden = tuple(sorted({spot.key for spot in blind.get(host, ())}))
-                alike.setdefault((self._outlook(tree.cells, facts.get(host)), hidden), []).append(host)
+            XX.setdefault((self._outlook(tree.cells, facts.get(host)), hidden), []).append(host)
             for (outlook, hidden), hosts in alike.items():
                 yield self._group(tuple(hosts), outlook, tree.cells, hidden)
 
@@ -127,10 +126,11 @@ class Judge:
         return Outlook(build, outlook.os_name or found.get("PRODUCTNAME", ""), outlook.environment)
 
     def _group(
-        self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], hidden: tuple[str, ...]
+        self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], spots: tuple[BlindSpot, ...]
     ) -> HostGroup:
         hits = tuple(hit for cell in cells for hit in self._cell_hits(cell))
-        found = self.index_of(cells, outlook)
+        found = with_blind_spots(self.index_of(cells, outlook), spots)
+        hidden = tuple(spot.key for spot in spots if spot.kind != LINK)
         return HostGroup(hosts, outlook, cells, found, hits, coverage_of(cells, found, hidden))
 
     def index_of(self, cells: tuple[Cell, ...], outlook: Outlook) -> EntityIndex:

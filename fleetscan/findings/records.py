@@ -1,0 +1,122 @@
+"""An assessment as the records that the store keeps for reports and for SQL tools."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from fleetscan.domain.entity import Entity
+    from fleetscan.findings.model import Assessment, Finding, HostChange
+
+
+def identity_text(entity: Entity) -> str:
+    """The identity in one line: ``view=native set=... id=...``."""
+    return " ".join(f"{name}={value}" for name, value in entity.identity)
+
+
+def finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
+    """One record for every finding and every known-good row that a rule matched."""
+    for finding in assessment.all_findings():
+        yield _finding(finding)
+
+
+def _finding(finding: Finding) -> FindingRecord:
+    first = max(finding.hits, key=lambda hit: hit.severity, default=None)
+    row = first.row if first else next(iter(finding.entity.rows), None)
+    return FindingRecord(
+        host=finding.host,
+        fingerprint=finding.fingerprint,
+        rule_id=first.rule_id if first else "",
+        rule_title=first.title if first else "",
+        severity=str(finding.severity),
+        certainty=finding.certainty,
+        state=finding.state,
+        verdict=finding.verdict.kind,
+        entity_kind=finding.entity.kind,
+        entity=identity_text(finding.entity),
+        key=row.key if row else next(iter(finding.entity.keys), ""),
+        summary="; ".join(finding.why),
+        techniques=tuple(dict.fromkeys(technique for hit in finding.hits for technique in hit.techniques)),
+        details=_details(finding),
+    )
+
+
+def _details(finding: Finding) -> Mapping[str, object]:
+    return {
+        "title": finding.entity.title,
+        "what": finding.what,
+        "identity": dict(finding.entity.identity),
+        "attributes": dict(finding.entity.attributes),
+        "shown": dict(finding.entity.ignored),
+        "fact": finding.verdict.fact,
+        "capped": finding.capped,
+        "prevalence": str(finding.prevalence) if finding.prevalence else "",
+        "approval": finding.approval.id if finding.approval else "",
+        "rules": [
+            {
+                "id": hit.rule_id,
+                "severity": str(hit.severity),
+                "certainty": hit.certainty,
+                "excuse": hit.excuse,
+                "key": hit.row.key,
+                "name": hit.row.name,
+                "type": hit.row.type,
+                "data": hit.row.data,
+                "scope": hit.scope_id,
+            }
+            for hit in finding.hits
+        ],
+    }
+
+
+def change_records(assessment: Assessment, base: str) -> Iterator[ChangeRecord]:
+    """One record for every attribute that changed, or for the entity where it appeared or vanished."""
+    for change in assessment.changes:
+        yield from _changes(change, base)
+    for gap in assessment.gaps:
+        yield ChangeRecord(
+            host=gap.host,
+            kind="not comparable",
+            entity_kind=gap.entity.kind if gap.entity else "",
+            entity=identity_text(gap.entity) if gap.entity else "",
+            base=base,
+            summary=gap.reason,
+        )
+
+
+def _changes(one: HostChange, base: str) -> Iterator[ChangeRecord]:
+    graded = one.graded
+    entity = graded.change.entity
+    attributes = [(attribute.name, attribute.old, attribute.new) for attribute in graded.change.attributes]
+    for name, old, new in attributes or [("", None, None)]:
+        yield ChangeRecord(
+            host=one.host,
+            kind=graded.change.kind,
+            entity_kind=entity.kind,
+            entity=identity_text(entity),
+            base=base,
+            attribute=name,
+            before=old or "",
+            after=new or "",
+            summary=graded.why,
+            details={"severity": str(graded.severity), "what": graded.what, "fingerprint": one.fingerprint},
+        )
+
+
+def entity_records(assessment: Assessment) -> Iterator[EntityRecord]:
+    """The entities of all findings, once for each host."""
+    seen = set()
+    for finding in assessment.all_findings():
+        key = finding.host, finding.entity.ident
+        if key not in seen:
+            seen.add(key)
+            yield EntityRecord(
+                host=finding.host,
+                kind=finding.entity.kind,
+                identity=identity_text(finding.entity),
+                attributes=dict(finding.entity.attributes),
+            )
