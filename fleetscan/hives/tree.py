@@ -84,7 +84,10 @@ class MemoryKey:
         """The key below, created where missing; its spelling is that of the first creation."""
         key = self
         for name in names:
-            key = key._subkeys.setdefault(fold(name), MemoryKey(name))
+            below = key._subkeys.get(fold(name))
+            if below is None:
+                below = key._subkeys[fold(name)] = MemoryKey(name)
+            key = below
         return key
 
     def set(self, name: str, value_type: int, data: bytes) -> MemoryKey:
@@ -120,6 +123,7 @@ class MemoryRegistry:
         """An empty registry."""
         self.roots: dict[str, MemoryKey] = {HKLM: MemoryKey(HKLM), HKU: MemoryKey(HKU)}
         self._exported: list[KeyPath] = []
+        self._below: tuple[str, ...] | None = None
 
     @property
     def exported(self) -> tuple[KeyPath, ...]:
@@ -132,9 +136,10 @@ class MemoryRegistry:
 
     def note_exported(self, elements: tuple[str, ...]) -> None:
         """An export writes the key of these elements."""
-        path = KeyPath(elements)
-        if not self._exported or not path.starts_with(self._exported[-1]):
+        if self._below is None or tuple(map(fold, elements[: len(self._below)])) != self._below:
+            path = KeyPath(elements)
             self._exported.append(path)
+            self._below = path.folded
 
     def key(self, elements: Iterable[str]) -> MemoryKey:
         """The key of these elements, first a root in long form, created where missing; links are not followed."""
