@@ -108,9 +108,12 @@ class Judge:
         facts = self.store.fleet_facts(sweep)
         blind = self.store.blind_spots(sweep)
         for tree in self.store.trees(sweep):
-            XX.setdefault((self._outlook(tree.cells, facts.get(host)), hidden), []).append(host)
-            for (outlook, hidden), hosts in alike.items():
-                yield self._group(tuple(hosts), outlook, tree.cells, hidden)
+            alike: dict[tuple[Outlook, tuple[BlindSpot, ...]], list[HostId]] = {}
+            for host in tree.hosts:
+                key = self._outlook(tree.cells, facts.get(host)), tuple(blind.get(host, ()))
+                alike.setdefault(key, []).append(host)
+            for (outlook, spots), hosts in alike.items():
+                yield self._group(tuple(hosts), outlook, tree.cells, spots)
 
     def _outlook(self, cells: tuple[Cell, ...], facts: HostFacts | None) -> Outlook:
         outlook = Outlook.of(facts)
