@@ -24,6 +24,7 @@ from fleetscan.findings.model import (
 from fleetscan.findings.prevalence import Census, census, shape
 from fleetscan.findings.reading import Judge
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
+from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import Complete
 
 if TYPE_CHECKING:
@@ -354,7 +355,15 @@ def matters(group: HostGroup) -> dict[Ident, Matter]:
         judged = group.index.of_row(hit.row)
         found.setdefault(judged.entity.ident, judged)
         hits.setdefault(judged.entity.ident, []).append(hit)
-    return {ident: Matter(one, tuple(dict.fromkeys(hits.get(ident, ())))) for ident, one in found.items()}
+    return {ident: Matter(one, _once(hits.get(ident, ()))) for ident, one in found.items()}
+
+
+def _once(hits: Iterable[RuleHit]) -> tuple[RuleHit, ...]:
+    """Hits without those that another scope, or another spelling of the key, brought again."""
+    found: dict[object, RuleHit] = {}
+    for hit in hits:
+        found.setdefault((hit.rule_id, fold(hit.row.key), fold(hit.row.name), hit.row.data), hit)
+    return tuple(found.values())
 
 
 def _certainty(matter: Matter, change: Graded | None) -> Certainty:
