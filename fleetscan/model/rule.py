@@ -6,7 +6,7 @@ Two readers only: the planner asks what must be fetched, the evaluator asks what
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from enum import StrEnum
+from enum import Enum, StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -45,11 +45,15 @@ class Field(StrEnum):
     UNOBSERVABLE = "unobservable"
 
 
-class Wildcard(StrEnum):
-    """Wildcards of a text pattern."""
+class Wildcard(Enum):
+    """Wildcards of a text pattern. No StrEnum: a literal asterisk must not equal the wildcard."""
 
     ANY = "*"  # any sequence, also empty, also across backslashes
     ONE = "?"  # exactly one character
+
+    def __str__(self) -> str:
+        """As rules write it."""
+        return self.value
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,7 +36,7 @@ def pattern(parts: Iterable[str | Wildcard], *, cased: bool = False) -> TextPatt
         if part == "" or (part is Wildcard.ANY and joined and joined[-1] is Wildcard.ANY):
             continue
         if joined and not isinstance(part, Wildcard) and not isinstance(joined[-1], Wildcard):
-            joined[-1] += part
+            joined[-1] = f"{joined[-1]}{part}"
         else:
             joined.append(part)
     return TextPattern(tuple(joined), cased)
@@ -48,9 +48,7 @@ def wildcards(text: str, *, cased: bool = False) -> TextPattern:
 
 
 def _wildcard(piece: str) -> str | Wildcard:
-    if piece == Wildcard.ANY:
-        return Wildcard.ANY
-    return Wildcard.ONE if piece == Wildcard.ONE else piece
+    return Wildcard(piece) if piece in {"*", "?"} else piece
 
 
 def short_root(test: TextPattern, dialect: Dialect) -> TextPattern:

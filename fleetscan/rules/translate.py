@@ -172,13 +172,13 @@ class _Translator:
         return self.fail("subqueries (child of, descendant of) are not supported", tree, "P105")
 
     def on_colon(self, tree: ParseTree) -> Expr:
-        return self.any_pattern(tree, lambda value: self.glob(value, tree, cased=False))
+        return self.any_pattern(tree, lambda value: self.glob(value, cased=False))
 
     def on_text_operator(self, tree: ParseTree) -> Expr:
         operator = str(tree.children[1])
         cased = not operator.endswith("~")
         if operator.startswith("like"):
-            return self.any_pattern(tree, lambda value: self.glob(value, tree, cased=cased))
+            return self.any_pattern(tree, lambda value: self.glob(value, cased=cased))
         return self.any_pattern(tree, lambda value: self.regex(value, tree, cased=cased))
 
     def on_member(self, tree: ParseTree) -> Expr:
@@ -236,7 +236,7 @@ class _Translator:
             "startsWith": lambda value: self.affix(value, tree, cased=cased, after=True),
             "endsWith": lambda value: self.affix(value, tree, cased=cased, before=True),
             "stringContains": lambda value: self.affix(value, tree, cased=cased, before=True, after=True),
-            "wildcard": lambda value: self.glob(value, tree, cased=cased),
+            "wildcard": lambda value: self.glob(value, cased=cased),
             "match": lambda value: self.regex(value, tree, cased=cased),
         }
         if name not in makers:
@@ -311,7 +311,7 @@ class _Translator:
             case _:
                 return TextPattern((value,) if value else (), cased)
 
-    def glob(self, value: Literal, tree: ParseTree, *, cased: bool) -> Test:
+    def glob(self, value: Literal, *, cased: bool) -> Test:
         return wildcards(value, cased=cased) if isinstance(value, str) else self.equal(value, cased=cased)
 
     def affix(
