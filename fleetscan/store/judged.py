@@ -118,8 +118,8 @@ def parse_body(kind: type[R], host: HostId, body: bytes) -> R:
         raise StoreError("a judged record of the store is damaged", hint="fleetscan evaluate makes it anew") from error
 
 
-def _row(body: bytes, record: Record) -> dict[str, Any]:
-    row = {"record": pack(body)}
+def columns_of(record: Record) -> dict[str, Any]:
+    """The columns that people query."""
     match record:
         case FindingRecord():
             texts: Mapping[str, str] = {name: getattr(record, name) for name in _FINDING_TEXTS}
@@ -136,7 +136,11 @@ def _row(body: bytes, record: Record) -> dict[str, Any]:
         case EntityRecord():
             texts = {"kind": record.kind, "identity": record.identity}
             extra = {"attributes": _ascii(record.attributes)}
-    return {**row, **{name: readable(value) for name, value in texts.items()}, **extra}
+    return {**{name: readable(value) for name, value in texts.items()}, **extra}
+
+
+def _row(body: bytes, record: Record) -> dict[str, Any]:
+    return {"record": pack(body), **columns_of(record)}
 
 
 _FINDING_TEXTS = (

@@ -6,14 +6,19 @@ from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import text
+from sqlalchemy import select, text
 
 from fleetscan.errors import StoreError
+from fleetscan.model.host import HostId
+from fleetscan.store import schema
 from fleetscan.store.content import CellContent, answer_digest, tree_digest
-from fleetscan.store.digest import parse, sha256, unpack
+from fleetscan.store.digest import parse, readable, sha256, unpack
 from fleetscan.store.evidence import results_digest, seal_statement
 from fleetscan.store.interface import Problem, Verification
-from fleetscan.store.judged import sheet_digest
+from fleetscan.store.judged import R, columns_of, parse_body, sheet_digest
+from fleetscan.store.read import parse_plan
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.write import facts_row, placement_digest, status_row
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -35,6 +40,22 @@ _HASHED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
     "facts": ("record", bytes),
 }
 """Tables of records: the column that is hashed and how it is unpacked."""
+
+_NOBODY = HostId("")
+
+
+def _judged(kind: type[R]) -> Callable[[bytes], dict[str, Any]]:
+    return lambda record: columns_of(parse_body(kind, _NOBODY, unpack(record)))
+
+
+_DERIVED: dict[str, Callable[[bytes], dict[str, Any]]] = {
+    "status": status_row,
+    "facts": facts_row,
+    "finding": _judged(FindingRecord),
+    "change": _judged(ChangeRecord),
+    "entity": _judged(EntityRecord),
+}
+"""Tables with columns for people, and how those follow from the record that is hashed."""
 
 _REFERENCES = (
     ("result", "tree", "tree"),
@@ -67,6 +88,10 @@ def verify(database: Database) -> Verification:
         for table, (column, plain) in _HASHED.items():
             problems += _check_hashes(connection, table, column, plain)
             checked[table] = _count(connection, table)
+        for table, derive in _DERIVED.items():
+            problems += _check_columns(connection, table, derive)
+        problems += _check_plans(connection)
+        problems += _check_placements(connection)
         problems += _check_trees(connection)
         problems += _check_answers(connection)
         problems += _check_sheets(connection)
@@ -95,6 +120,40 @@ def _check_hashes(
             sound = False
         if not sound:
             yield Problem(f"{table} {number}", "the content does not match its hash: it was altered or is damaged")
+
+
+def _check_columns(connection: Connection, table: str, derive: Callable[[bytes], dict[str, Any]]) -> Iterator[Problem]:
+    query = select(schema.BY_NAME[table])
+    for row in connection.execute(query, execution_options=_FETCH).mappings():
+        try:
+            expected = derive(bytes(row["record"]))
+        except StoreError:  # reported with its hash
+            continue
+        for column, value in expected.items():
+            if column != "record" and row[column] != value:
+                yield Problem(f"{table} {row['id']}", f"{column} is not what the record says: it was altered")
+
+
+def _check_plans(connection: Connection) -> Iterator[Problem]:
+    query = """
+        SELECT p.id, p.digest, p.rules_digest, p.record, s.scope_id, s.text
+        FROM plan p LEFT JOIN plan_scope x ON x.plan = p.id LEFT JOIN scope s ON s.id = x.scope ORDER BY p.id"""
+    for (number, digest, rules_digest, record), rows in groupby(_rows(connection, query), key=itemgetter(0, 1, 2, 3)):
+        try:
+            plan = parse_plan(unpack(bytes(record)))
+        except StoreError:  # reported with its hash
+            continue
+        if (plan.digest, plan.rules_digest) != (digest, rules_digest):
+            yield Problem(f"plan {number}", "its hashes are not what the record says: they were altered")
+        scopes = {scope_id: words for *_, scope_id, words in rows if scope_id is not None}
+        if scopes != {scope_id: readable(words) for scope_id, words in plan.scopes}:
+            yield Problem(f"plan {number}", "its scopes are not what the record says: they were altered")
+
+
+def _check_placements(connection: Connection) -> Iterator[Problem]:
+    for number, digest, engine, groups in _rows(connection, "SELECT id, sha256, engine, groups FROM placement"):
+        if placement_digest(engine, groups) != bytes(digest):
+            yield Problem(f"placement {number}", "engine or groups do not match the hash: they were altered")
 
 
 def _check_trees(connection: Connection) -> Iterator[Problem]:

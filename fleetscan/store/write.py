@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -283,7 +283,9 @@ class Writer:
             connection, schema.block, {digest: _block_row(*item) for digest, item in content.blocks.items()}
         )
         statuses = self._numbers.of(
-            connection, schema.status, {digest: _status_row(record) for digest, record in content.statuses.items()}
+            connection,
+            schema.status,
+            {digest: partial(status_row, record) for digest, record in content.statuses.items()},
         )
         scopes = _scope_numbers(connection, {cell.scope_id: "" for cell in content.cells})
         values = [
@@ -297,7 +299,7 @@ class Writer:
         known = self._numbers.get(schema.answer, content.answer)
         if known is not None:
             return known
-        facts = self._numbers.of(connection, schema.facts, {content.facts: _facts_row(content.facts_record)})
+        facts = self._numbers.of(connection, schema.facts, {content.facts: partial(facts_row, content.facts_record)})
         raw = self._numbers.of(
             connection, schema.raw, {digest: _raw_row(answer) for digest, answer in content.raw_bytes.items()}
         )
@@ -347,7 +349,12 @@ def _sweep_name(number: int, started: datetime, plan_digest: str, note: str) -> 
 
 def _placement(host: SweepHost) -> tuple[bytes, Row]:
     row = {"engine": readable(host.engine), "groups": canonical(list(host.groups)).decode("utf-8", "replace")}
-    return sha256(canonical([row["engine"], row["groups"]])), row
+    return placement_digest(row["engine"], row["groups"]), row
+
+
+def placement_digest(engine: str, groups: str) -> bytes:
+    """The hash of how a host was named in a sweep."""
+    return sha256(canonical([engine, groups]))
 
 
 def number_hosts(connection: Connection, names: Sequence[HostId]) -> dict[HostId, int]:
@@ -364,6 +371,10 @@ def _scope_numbers(connection: Connection, texts: Mapping[str, str]) -> dict[str
     """Numbers of scopes by id; ``texts`` names them, in case they are new."""
     ids = sorted(texts)
     numbers = _known_scopes(connection, ids)
+    named = [(readable(words), scope_id) for scope_id, words in texts.items() if words and scope_id in numbers]
+    if named:  # known so far only from a host's answer
+        mark = "?" if connection.dialect.name == "sqlite" else "%s"
+        connection.exec_driver_sql(f"UPDATE scope SET text = {mark} WHERE scope_id = {mark} AND text = ''", named)
     if absent := [scope_id for scope_id in ids if scope_id not in numbers]:
         values = [{"scope_id": scope_id, "text": readable(texts[scope_id])} for scope_id in absent]
         connection.execute(ignore_known(connection, schema.scope), values)
@@ -387,18 +398,14 @@ def _raw_row(content: bytes) -> Callable[[], Row]:
     return lambda: {"size": len(content), "content": pack(content, RAW_LEVEL)}
 
 
-def _status_row(record: bytes) -> Callable[[], Row]:
-    def row() -> Row:
-        kind, reason, detail = status_words(parse_status(record)[0])
-        return {"kind": kind, "reason": reason, "detail": readable(detail), "record": record}
-
-    return row
+def status_row(record: bytes) -> Row:
+    """A status with the columns that people query."""
+    kind, reason, detail = status_words(parse_status(record)[0])
+    return {"kind": kind, "reason": reason, "detail": readable(detail), "record": record}
 
 
-def _facts_row(record: bytes) -> Callable[[], Row]:
-    def row() -> Row:
-        facts = parse_facts(record)
-        names = ("hostname", "os_name", "os_version", "os_build", "arch", "osquery_version")
-        return {**{name: readable(getattr(facts, name)) for name in names}, "record": record}
-
-    return row
+def facts_row(record: bytes) -> Row:
+    """Facts with the columns that people query."""
+    facts = parse_facts(record)
+    names = ("hostname", "os_name", "os_version", "os_build", "arch", "osquery_version")
+    return {**{name: readable(getattr(facts, name)) for name in names}, "record": record}

@@ -8,10 +8,10 @@ import os
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -28,6 +28,9 @@ from fleetscan.model.snapshot import (
 )
 from fleetscan.store.interface import PlanRecord, RuleRecord, SweepHost, SweepId
 from fleetscan.store.sql import SqlStore, open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
 START = datetime(2026, 11, 21, 21, 10, 45, 123456, tzinfo=UTC)
 PLAN = PlanRecord(

@@ -373,7 +373,8 @@ with open_store(place) as store:
     for number, host in enumerate(hosts):
         row = RegistryRow("HKLM", "n", "REG_SZ", str(number % 20), "HKLM\\\\n")
         scope = ScopeResult(scope_id="s-1", status=Complete(), rows=(row,))
-        store.put(sweep, HostResult(host=HostId(host), facts=HostFacts(), scopes=(scope,), started=start, finished=start))
+        facts = HostFacts(hostname=host)
+        store.put(sweep, HostResult(host=HostId(host), facts=facts, scopes=(scope,), started=start, finished=start))
     store.finish_sweep(sweep, finished=start, outcome="complete")
 """
 
@@ -416,4 +417,13 @@ def test_a_sweep_without_hosts_or_scopes_is_a_sweep(store: SqlStore, fleet: type
     assert store.result(host, HostId("a")) == nothing
     assert [tree.hosts for tree in store.trees(host)] == [("a",)]
     assert list(store.coverage(sweep)) == []
+    assert store.verify().problems == ()
+
+
+def test_a_scope_that_was_answered_before_it_was_planned_is_named_by_the_plan(
+    store: SqlStore, fleet: type[Fleet]
+) -> None:
+    fleet.sweep(store, {"a": {"s-later": "x"}})
+    later = type(fleet.plan)(digest="l", scopes=(("s-later", "HKLM Later"),), statements=())
+    store.begin_sweep(later, [], started=fleet.start)
     assert store.verify().problems == ()
