@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from fleetscan.engines.interface import Stoppable
+from fleetscan.engines.ledger import narrow
 from fleetscan.model.snapshot import (
     Complete,
     HostFacts,
@@ -108,6 +109,8 @@ class _Job:
     answers: Mapping[str, Answer] = field(default_factory=lambda: MappingProxyType({}))
     raw: tuple[RawAnswer, ...] = ()
     blind_spots: tuple[BlindSpot, ...] = ()
+    absent: tuple[str, ...] = ()
+    """Keys of hives that the source lacks."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def taking(self, given: Answers) -> _Job:
@@ -117,10 +120,11 @@ class _Job:
             answers={**self.answers, **given.answers},
             raw=(*self.raw, *given.raw),
             blind_spots=(*self.blind_spots, *given.blind_spots),
+            absent=(*self.absent, *given.missing),
             notes={**self.notes, **dict(given.notes)},
         )
 
-    def missing(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
+    def unanswered(self, statements: Iterable[Statement]) -> tuple[Statement, ...]:
         """The statements without an answer, or whose failure may pass."""
         return tuple(s for s in statements if s.id not in self.answers or self._may_pass(s))
 
@@ -237,7 +241,7 @@ class Dispatcher:
 
     def _ask(self, ticket: int, job: _Job) -> None:
         """Ask, in a thread of its own. Here is the one guard: a bug in one host's path does not end the sweep."""
-        statements = job.missing(self._plan.statements)
+        statements = job.unanswered(self._plan.statements)
         try:
             given = self._engine_named(job.host.engine).ask(job.host, statements, deadline=job.deadline)
             after = job.taking(given)
@@ -248,7 +252,7 @@ class Dispatcher:
         self._arrivals.put(_Arrival(ticket, after, result))
 
     def _ask_again(self, job: _Job) -> bool:
-        if job.attempt >= self._limits.attempts or not job.missing(self._plan.statements) or self._stop.is_set():
+        if job.attempt >= self._limits.attempts or not job.unanswered(self._plan.statements) or self._stop.is_set():
             return False
         # An attempt that could not even wait for its turn would only turn the reason into "deadline".
         return self._clock() + self._limits.backoff_seconds * 2 < job.deadline
@@ -323,8 +327,7 @@ class Dispatcher:
 
     def _result(self, job: _Job) -> HostResult:
         facts, scopes = assemble(self._plan, job.answers)
-        if sorted(s.scope_id for s in scopes) != sorted(scope.id for scope in self._plan.scopes):
-            raise AssertionError("a scope without exactly one status")
+        scopes = narrow(self._plan.scopes, scopes, facts=facts, missing=job.absent)
         return HostResult(
             host=job.host.id,
             facts=_with_notes(facts, job.notes),

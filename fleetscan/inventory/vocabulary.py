@@ -19,7 +19,7 @@ ENGINES = ("embedded", "osqueryi", "osqueryd", "recorded")
 SHELLS = ("auto", "cmd", "powershell", "sh")
 DEFAULT_ENGINE = "osqueryi"
 
-TEXTS = ("address", "user", "proxy_jump", "osqueryi", "site")
+TEXTS = ("machine", "osquery_version", "address", "user", "proxy_jump", "osqueryi", "site")
 PATHS = ("hives", "identity_file", "certificate_file", "known_hosts", "ssh_config", "recording", "socket")
 LISTS = ("hives",)
 """Settings that may be a list: exports of one machine, applied in this order."""

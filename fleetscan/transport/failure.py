@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
@@ -46,6 +47,13 @@ def reason_of(error: BaseException) -> Reason:
         return error.reason
     text = str(error).lower()
     return next(reason for kind, word, reason in _REASONS if isinstance(error, kind) and word in text)
+
+
+def hush(name: str) -> None:
+    """Keep a library from printing its log: what went wrong is told in the host's result."""
+    log = logging.getLogger(name)
+    if not log.handlers:
+        log.addHandler(logging.NullHandler())
 
 
 @contextmanager

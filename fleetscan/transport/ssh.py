@@ -14,7 +14,7 @@ import paramiko
 
 from fleetscan.model.snapshot import Reason
 from fleetscan.transport.credentials import Credentials
-from fleetscan.transport.failure import TransportError, mapped
+from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
 
 if TYPE_CHECKING:
@@ -53,6 +53,7 @@ class SshTransport:
         self._stop = stop or threading.Event()
         self._pins: dict[tuple[Path, ...], KnownHosts] = {}
         self._lock = threading.Lock()
+        hush("paramiko")
 
     def stop(self) -> None:
         """End the running commands, for good."""

@@ -16,6 +16,10 @@ ROWS = (
 )
 
 
+class RefusalError(Exception):
+    """osquery says no, with a message."""
+
+
 def database() -> sqlite3.Connection:
     """A registry table with a few rows that are hard to transport, and osquery_info."""
     connection = sqlite3.connect(":memory:")
@@ -52,13 +56,24 @@ def answer_script(script: str) -> tuple[str, str, int]:
     return "".join(out), "".join(err), 1 if err else 0
 
 
+def answer_rows(sql: str) -> list[dict[str, str]]:
+    """The rows of one statement, as the extension socket gives them."""
+    try:
+        return rows_of(database().execute(sql))
+    except sqlite3.Error as error:
+        raise RefusalError(str(error)) from error
+
+
+def rows_of(cursor: sqlite3.Cursor) -> list[dict[str, str]]:
+    """Rows as osquery gives them: every value a text."""
+    names = [column[0] for column in cursor.description or ()]
+    return [{n: "" if v is None else str(v) for n, v in zip(names, row, strict=True)} for row in cursor]
+
+
 def render(cursor: sqlite3.Cursor) -> str:
     """One array, one object per line, texts only, columns in alphabetical order."""
-    names = [column[0] for column in cursor.description or ()]
-    rows = (
-        {name: "" if value is None else str(value) for name, value in zip(names, row, strict=True)} for row in cursor
-    )
-    return "[\n" + ",\n".join("  " + json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows) + "\n]\n"
+    rows = (json.dumps(row, ensure_ascii=False, sort_keys=True) for row in rows_of(cursor))
+    return "[\n" + ",\n".join(f"  {row}" for row in rows) + "\n]\n"
 
 
 def main() -> None:

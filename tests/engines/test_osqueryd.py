@@ -1,0 +1,128 @@
+"""osqueryd over its extension socket: real Thrift, and an empty answer is told from a refused one."""
+
+from __future__ import annotations
+
+import threading
+import time
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetscan.engines.osqueryd import OsquerydEngine
+from fleetscan.model.host import Host, HostId
+from fleetscan.model.snapshot import Reason
+from fleetscan.planner.plan import Answer, Answered, Failed, Statement
+from tests.doubles.osqueryd import HangUpError, manager
+from tests.doubles.shell import ROWS, RefusalError, answer_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+ALL = Statement(id="all", sql="SELECT key, name, type, data FROM registry")
+NONE = Statement(id="none", sql="SELECT key FROM registry WHERE key = 'nowhere'")
+DENIED = Statement(id="denied", sql="SELECT 'denied'")
+BROKEN = Statement(id="broken", sql="SELECT missing FROM registry")
+KILLER = Statement(id="killer", sql="SELECT 'killer'")
+SLOW = Statement(id="slow", sql="SELECT 'slow'")
+LARGE = Statement(id="large", sql="SELECT 'large'")
+
+
+def daemon(sql: str) -> Sequence[Mapping[str, str]]:
+    """Answers as osqueryd with a watchdog."""
+    match sql:
+        case DENIED.sql:
+            raise RefusalError("distributed query is denylisted")
+        case KILLER.sql:
+            raise HangUpError
+        case SLOW.sql:
+            time.sleep(2)
+            return []
+        case LARGE.sql:
+            return [{"data": "x" * 1000}] * 2000
+        case _:
+            return answer_rows(sql)
+
+
+def ask(
+    path: Path, *statements: Statement, seconds: float = 10.0, engine: OsquerydEngine | None = None
+) -> list[Answer]:
+    host = Host(id=HostId("local"), engine="osqueryd", settings=MappingProxyType({"socket": str(path)}))
+    answers = (engine or OsquerydEngine()).ask(host, statements, deadline=time.monotonic() + seconds).answers
+    return [answers[statement.id] for statement in statements]
+
+
+def reasons(answers: Sequence[Answer]) -> list[Reason | None]:
+    return [answer.reason if isinstance(answer, Failed) else None for answer in answers]
+
+
+def test_rows_that_are_hard_to_carry_arrive_whole(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        [answer] = ask(path, ALL)
+    assert answer == Answered(tuple(dict(zip(("key", "name", "type", "data"), row, strict=True)) for row in ROWS))
+
+
+def test_denied_broken_and_empty_are_three_different_answers(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        denied, broken, none = ask(path, DENIED, BROKEN, NONE)
+    assert denied == Failed(Reason.DENYLISTED, "distributed query is denylisted")
+    assert broken == Failed(Reason.OSQUERY_ERROR, "no such column: missing")
+    assert none == Answered(())
+
+
+def test_the_version_is_asked_first_and_noted(tmp_path: Path) -> None:
+    host = Host(id=HostId("local"), engine="osqueryd", settings=MappingProxyType({"socket": str(tmp_path / "em")}))
+    with manager(tmp_path / "em", daemon):
+        answers = OsquerydEngine().ask(host, [NONE], deadline=time.monotonic() + 5)
+    assert dict(answers.notes) == {"osquery_version": "5.23.1", "osquery_build": "double"}
+    assert [raw.content for raw in answers.raw] == [b"[]"]
+
+
+def test_a_worker_ended_by_its_watchdog_fails_that_statement_only(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        assert reasons(ask(path, NONE, KILLER, ALL)) == [None, Reason.OSQUERY_ERROR, None]
+
+
+def test_a_daemon_that_hangs_up_twice_is_left_alone(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        found = reasons(ask(path, KILLER, KILLER, ALL))
+    assert found == [Reason.OSQUERY_ERROR, Reason.OSQUERY_ERROR, Reason.NOT_ASKED]
+
+
+def test_a_slow_daemon_is_left_at_the_deadline(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        began = time.monotonic()
+        assert reasons(ask(path, NONE, SLOW, ALL, seconds=0.5)) == [None, Reason.DEADLINE, Reason.DEADLINE]
+        assert time.monotonic() - began < 1.5
+
+
+def test_answers_are_bounded_in_bytes(tmp_path: Path) -> None:
+    with manager(tmp_path / "em", daemon) as path:
+        found = reasons(ask(path, NONE, LARGE, ALL, engine=OsquerydEngine(max_bytes=1_000_000)))
+    assert found == [None, Reason.TOO_LARGE, Reason.TOO_LARGE]
+
+
+def test_stop_ends_a_query_at_once(tmp_path: Path) -> None:
+    engine = OsquerydEngine()
+    with manager(tmp_path / "em", daemon) as path:
+        threading.Timer(0.3, engine.stop).start()
+        began = time.monotonic()
+        assert reasons(ask(path, SLOW, ALL, engine=engine)) == [Reason.CANCELLED, Reason.CANCELLED]
+        assert time.monotonic() - began < 1.5
+
+
+def test_no_socket_means_no_osquery(tmp_path: Path) -> None:
+    assert reasons(ask(tmp_path / "none", ALL)) == [Reason.NO_OSQUERY]
+
+
+def test_a_socket_nobody_listens_on_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "em").touch()
+    assert reasons(ask(tmp_path / "em", ALL)) == [Reason.REFUSED]
+
+
+@pytest.mark.parametrize("noise", [b"HTTP/1.1 200 OK\r\n\r\n", b"\x80\x01\x00\x02\x00\x00\x00\x05query", b"\xff" * 64])
+def test_what_is_not_thrift_is_a_failure_with_a_reason(tmp_path: Path, noise: bytes) -> None:
+    with manager(tmp_path / "em", daemon, greeting=noise) as path:
+        found = reasons(ask(path, ALL, seconds=2.0))
+    assert found[0] in (Reason.PROTOCOL, Reason.OSQUERY_ERROR, Reason.TOO_LARGE, Reason.DEADLINE, Reason.NOT_ASKED)
