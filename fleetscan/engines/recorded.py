@@ -28,7 +28,10 @@ if TYPE_CHECKING:
     from fleetscan.planner.plan import Answer, Statement
 
 INVENTORY = "inventory.yml"
-_HEADER = "# Written by fleetscan sweep --record; replay with: fleetscan sweep -i {name}\nvars: {{engine: recorded, recording: .}}\nhosts:\n"
+_HEADER = """# Written by fleetscan sweep --record; replay with: fleetscan sweep -i inventory.yml
+vars: {engine: recorded, recording: .}
+hosts:
+"""
 _MAX_BYTES = 512 * 1024 * 1024
 
 
@@ -52,7 +55,7 @@ class Recorder:
         self._hosts: set[str] = set()
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / INVENTORY).write_text(_HEADER.format(name=INVENTORY), encoding="utf-8")
+            (folder / INVENTORY).write_text(_HEADER, encoding="utf-8")
         except OSError as error:
             raise SettingsError(f"cannot record here: {error.strerror}", where=Place(str(folder))) from error
 

@@ -62,7 +62,8 @@ def ssh_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         export = folder / f"{address}.reg"
         export.write_text(
             "Windows Registry Editor Version 5.00\r\n\r\n"
-            f'[HKEY_LOCAL_MACHINE\\SOFTWARE\\Fleet]\r\n"Name"="Rechner ü {address}"\r\n',
+            f'[HKEY_LOCAL_MACHINE\\SOFTWARE\\Fleet]\r\n"Name"="Rechner ü {address}"\r\n'
+            '"Odd"="😀 \x1b[31m\\"\\\\ \u202e"\r\n',
             encoding="utf-16",
             newline="",
         )
