@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import contextmanager
+import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import create_engine, event
+from sqlalchemy import URL, create_engine, event
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
@@ -18,19 +19,19 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import TypeVar
 
-    from sqlalchemy import URL, Connection, Engine
+    from sqlalchemy import Connection, Engine
 
     T = TypeVar("T")
 
 BUSY_SECONDS = 60
 ATTEMPTS = 5
+_WAL_ATTEMPTS = 100
+_WAL_WAIT = 0.05
 _LOCK = 0x666C7363  # PostgreSQL advisory lock: shared by writers, exclusive for seals, migration and prune
 _OLDEST_SQLITE = (3, 35)  # RETURNING
 _SQLITE_HEADER = 100
 _SQLITE_MAGIC = b"SQLite format 3\0"
 _PRAGMAS: Final = (
-    "auto_vacuum = INCREMENTAL",  # only takes in a new file; prune gives space back
-    "journal_mode = WAL",
     "synchronous = NORMAL",  # with WAL: a killed process loses nothing, a power cut at most the last hosts
     "foreign_keys = ON",
     "cache_size = -32768",
@@ -88,6 +89,23 @@ class Database:
         """A statement with ``?`` for parameters as the driver wants it: for what runs once per host and more."""
         return statement if self.is_sqlite else statement.replace("?", "%s")
 
+    def prepare_new(self) -> None:
+        """What an empty SQLite file keeps for ever; never done to a file that holds something."""
+        if not self.is_sqlite:
+            return
+        with explained(self.name), closing(self.engine.raw_connection()) as connection:
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # prune gives space back
+            for attempt in range(_WAL_ATTEMPTS):
+                try:
+                    cursor.execute("PRAGMA journal_mode = WAL")
+                    break
+                except sqlite3.OperationalError:  # another process does the same; SQLite does not wait for this lock
+                    if attempt == _WAL_ATTEMPTS - 1:
+                        raise
+                    time.sleep(_WAL_WAIT)
+            cursor.close()
+
     def close(self) -> None:
         """Release all connections."""
         self.engine.dispose()
@@ -101,7 +119,7 @@ def connect(place: str | Path, *, create: bool) -> Database:
             return _postgresql(url)
         if url.get_backend_name() != "sqlite" or not url.database:
             raise StoreError(
-                f"unknown kind of store: {url.render_as_string(hide_password=True)}",
+                f"unknown kind of store: {url.get_backend_name()}",
                 hint="a file name, sqlite:///FILE or postgresql://USER@HOST/NAME",
             )
         place = url.database
@@ -123,7 +141,7 @@ def _sqlite(path: Path, *, create: bool) -> Database:
         raise StoreError(f"SQLite {sqlite3.sqlite_version} is too old", hint="a Python with SQLite 3.35 or newer")
     _check_file(path, create=create)
     engine = create_engine(
-        f"sqlite:///{path}".replace("?", "%3F"), connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
+        URL.create("sqlite", database=str(path)), connect_args={"timeout": BUSY_SECONDS, "isolation_level": None}
     )
 
     @event.listens_for(engine, "connect")
@@ -165,7 +183,7 @@ def _check_file(path: Path, *, create: bool) -> None:
 
 
 def _postgresql(url: URL) -> Database:
-    name = url.render_as_string(hide_password=True)
+    name = url.set(query={}).render_as_string(hide_password=True)  # a query can hold a password, too
     try:
         engine = create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     except ImportError as error:
@@ -209,15 +227,19 @@ _MEANINGS: Final = (
      "another process keeps the store busy", "wait until it has finished"),
     (("not a database", "file is encrypted"),
      "this file is not a fleetscan store", "name another file with --store"),
-    (("malformed", "disk i/o error"),
+    (("disk i/o error",),
+     "the disk cannot be read or written; what was stored before is safe", "check the disk, then the same again"),
+    (("malformed",),
      "the store is damaged", "restore it from a backup; fleetscan store verify lists what is still sound"),
+    (("password authentication failed", "no password supplied", 'role "', "pg_hba.conf"),
+     "the database server refuses the login", "check the user; set PGPASSWORD or ~/.pgpass"),
+    (('fatal:  database "',),
+     "the server has no such database", "createdb NAME"),
     (("no such table", "no such column", "undefinedtable", "undefinedcolumn", "does not exist"),
      "this database is not a fleetscan store, or a part of it is missing", "name another with --store"),
     (("connection refused", "could not translate host", "failed to resolve", "timeout expired", "connection failed",
       "server closed the connection"),
      "the database server cannot be reached", "check address and server; what was stored before is safe"),
-    (("password authentication failed", "no password supplied"),
-     "the database server refuses the login", "set PGPASSWORD or ~/.pgpass"),
 )  # fmt: skip
 
 

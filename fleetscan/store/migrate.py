@@ -54,6 +54,8 @@ def migrate(database: Database, *, create: bool, upto: int | None = None) -> Non
         raise StoreError(
             "this database is not a fleetscan store", where=database.name, hint="name another with --store"
         )
+    if version is None:
+        database.prepare_new()
 
     def step_up(connection: Connection) -> None:
         # Looked at again under the lock: another process may have been faster.

@@ -382,13 +382,13 @@ with open_store(place) as store:
 def test_two_processes_sweep_into_one_new_store_at_once(place: str) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", WRITER, place, note], stderr=subprocess.PIPE, text=True)
-        for note in ("one", "two", "three")
+        for note in ("one", "two")
     ]
     errors = [process.communicate(timeout=120)[1] for process in processes]
-    assert [process.returncode for process in processes] == [0, 0, 0], errors
+    assert [process.returncode for process in processes] == [0, 0], errors
     with open_store(place, create=False) as store:
-        assert sorted(sweep.note for sweep in store.sweeps()) == ["one", "three", "two"]
-        assert [store.pending(sweep.id) for sweep in store.sweeps()] == [(), (), ()]
+        assert sorted(sweep.note for sweep in store.sweeps()) == ["one", "two"]
+        assert [store.pending(sweep.id) for sweep in store.sweeps()] == [(), ()]
         assert store.counts()["distinct blocks"] == 20
         assert store.counts()["distinct trees"] == 20
         assert store.verify().problems == ()
