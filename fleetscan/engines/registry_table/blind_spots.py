@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 
 from fleetscan.engines.registry_table.patterns import BLANKS
 from fleetscan.engines.registry_table.values import (
-    MULTI_SZ,
+    LINK as LINK_TYPE,
+)
+from fleetscan.engines.registry_table.values import (
     NONE,
     STRING_TYPES,
     TYPE_NAMES,
-    is_short_number,
     shown,
-    text_behind_end,
+    tells_all,
     utf16_length,
 )
 from fleetscan.model.registry import fold
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
 
 MAX_SPOTS = 10_000
 NAMES_SHOWN = 5
-DEVICE_PROPERTY = 0xFFFF0000
 
 BEHIND_EMPTY = "values behind an empty value"
 NUL_NAME = "name with NUL"
@@ -58,6 +58,8 @@ _EXPECTED_LINK = re.compile(
     re.IGNORECASE,
 )
 
+_HIDDEN_PAYLOADS = {NONE: NONE_PAYLOAD, LINK_TYPE: BEHIND_NUL, **dict.fromkeys(STRING_TYPES, BEHIND_NUL)}
+
 Seen = tuple[str, str]
 """Kind and detail."""
 
@@ -77,21 +79,25 @@ class Witness:
             spots += (BlindSpot("more", "", f"{self._dropped} more blind spots are not listed"),)
         return spots
 
-    def listed(self, key: str, subkeys: Sequence[Key], values: Sequence[Value]) -> None:
-        """A key is being listed."""
+    def subkeys(self, key: str, subkeys: Sequence[Key], values: Sequence[Value]) -> None:
+        """A key is being listed whose subkeys have odd names."""
         for index, subkey in enumerate(subkeys):
-            name = subkey.name
-            if is_long_key_name(name):
-                hidden = (
-                    f"the key '{_brief(name)}' hides {len(subkeys) - index - 1} later subkeys and {len(values)} values"
-                )
+            if is_long_key_name(subkey.name):
+                later = len(subkeys) - index - 1
+                hidden = f"the key '{_brief(subkey.name)}' hides {later} later subkeys and {len(values)} values"
                 self.see(LONG_KEY_NAME, key, hidden)
-            if subkey.link_target is not None and not _EXPECTED_LINK.fullmatch(f"{key}\\{name}"):
-                self.see(LINK, f"{key}\\{shown(name)}", f"leads to {_brief(subkey.link_target)}")
         for kind, detail in _twins(subkeys):
             self.see(kind, key, detail)
+
+    def values(self, key: str, values: Sequence[Value]) -> None:
+        """A key is being listed of which not all values show, or not all of their data."""
         for kind, detail in _in_values(values):
             self.see(kind, key, detail)
+
+    def followed(self, key: str, target: str) -> None:
+        """A link was followed: the rows of ``key`` are those of another key."""
+        if not _EXPECTED_LINK.fullmatch(key):
+            self.see(LINK, key, f"leads to {_brief(target)}, whose contents are shown here")
 
     def skipped(self, key: str) -> None:
         """An expansion passes by what lies below a key, because listing it ended with "not found"."""
@@ -180,22 +186,9 @@ def _end(index: int, values: Sequence[Value]) -> Seen | None:
 
 
 def _hidden_payload(value: Value) -> str:
-    if value.type in STRING_TYPES:
-        return BEHIND_NUL if _goes_on(value) else ""
-    if value.type not in TYPE_NAMES:
-        return "" if value.type & DEVICE_PROPERTY == DEVICE_PROPERTY else UNKNOWN_PAYLOAD
-    if value.type == NONE:
-        return NONE_PAYLOAD
-    return SHORT_NUMBER if is_short_number(value.type, value.data) else ""
-
-
-def _goes_on(value: Value) -> bool:
-    # Bytes first: decoding every string a second time would cost more than reading the hive.
-    mark, tail = (b"\0\0\0\0", 5) if value.type == MULTI_SZ else (b"\0\0", 3)
-    if value.type == MULTI_SZ and value.data.startswith(b"\0\0"):
-        return bool(text_behind_end(value.type, value.data))
-    place = value.data.find(mark)
-    return 0 <= place < len(value.data) - tail and bool(text_behind_end(value.type, value.data))
+    if not value.data or tells_all(value.type, value.data):
+        return ""
+    return _HIDDEN_PAYLOADS.get(value.type, SHORT_NUMBER) if value.type in TYPE_NAMES else UNKNOWN_PAYLOAD
 
 
 def _described(values: Sequence[Value]) -> str:

@@ -93,7 +93,7 @@ class Database:
         cursor.set_exec_trace(about_to_run)
         try:
             for row in cursor.execute(sql):
-                yield tuple(map(sql_text, row))
+                yield tuple([cell if type(cell) is str else sql_text(cell) for cell in row])
         except apsw.InterruptError as error:
             raise DeadlineError from error
         except apsw.Error as error:
@@ -123,12 +123,12 @@ class Database:
 
     def take_missing(self) -> tuple[str, ...]:
         """The hives that were asked for since the last call, but that the collection lacks."""
-        return self._reader.take_missing()
+        return self._reader.opener.take_missing()
 
     def damages(self) -> Iterator[Damage]:
         """Damages found up to now that concern the hives that were asked for."""
         for damage in self._registry.damages():
-            if not damage.key or self._reader.asked_for(KeyPath.parse(damage.key)):
+            if not damage.key or self._reader.opener.asked_for(KeyPath.parse(damage.key)):
                 yield damage
 
     def tables(self) -> tuple[str, ...]:

@@ -1,18 +1,13 @@
-"""Opening and listing keys as the table does it: row by row, early ends included (rules 2 to 9), every call counted."""
+"""Listing keys as the table does it: row by row, early ends included (rules 4 to 9), every call counted."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+import re
+from typing import TYPE_CHECKING, Final
 
 from fleetscan.engines.registry_table.blind_spots import is_long_key_name, is_long_value_name
-from fleetscan.engines.registry_table.calls import (
-    FILE_NOT_FOUND,
-    MORE_DATA,
-    TOO_MANY_LINKS,
-    CallFailedError,
-    Calls,
-    Faults,
-)
+from fleetscan.engines.registry_table.calls import FILE_NOT_FOUND, MORE_DATA, CallFailedError, Calls, Faults
+from fleetscan.engines.registry_table.opening import Opener
 from fleetscan.engines.registry_table.patterns import ExpansionEndedError, elements_of
 from fleetscan.engines.registry_table.values import (
     STRING_TYPES,
@@ -23,7 +18,6 @@ from fleetscan.engines.registry_table.values import (
     shown,
 )
 from fleetscan.engines.registry_table.versions import Behaviour
-from fleetscan.hives.mount import link_elements
 from fleetscan.model.registry import DEFAULT_VALUE, HIVE_ROOTS, SUBKEY, fold
 
 if TYPE_CHECKING:
@@ -32,25 +26,18 @@ if TYPE_CHECKING:
     from fleetscan.engines.registry_table.blind_spots import Witness
     from fleetscan.hives.mount import Registry
     from fleetscan.hives.tree import Key, Value
-    from fleetscan.model.registry import KeyPath
 
-MAX_LINKS = 64
-"""Links followed while one key is opened."""
-MAX_OPEN_KEYS = 16384
-"""Keys kept open, so that a walk finds the parent of the next key without starting at the hive."""
+Row = tuple[str, str, str, str, str, int]
+"""Key, path, name, type, data, mtime: the table's columns in their order."""
+PATH: Final = 1
+TYPE: Final = 3
+
+SHORT_NAME = 127
+"""Characters of a name that is no problem whatever they are."""
 
 _ROOTS = frozenset(HIVE_ROOTS)
-
-
-class Row(NamedTuple):
-    """One row, in the order of the table's columns."""
-
-    key: str
-    path: str
-    name: str
-    type: str
-    data: str
-    mtime: int
+# Between names stands a line feed, which is a blank itself: a name that starts, ends or is one makes the text odd.
+_ODD_NAMES = re.compile("[\0\\\\\ud800-\udfff]|(?:\\A|\n)[ \t\n\v\f\r]|[ \t\v\f\r](?:\n|\\Z)|(?:\\A|\n)\\Z")
 
 
 class Reader:
@@ -72,23 +59,18 @@ class Reader:
         """
         self.calls = Calls()
         self.behaviour = behaviour or Behaviour()
-        self.environment: Environment = environment_of(registry.environment if environment is None else environment)
-        self._roots = registry.roots
+        self.opener = Opener(registry, witness)
+        self._environment: Environment = environment_of(registry.environment if environment is None else environment)
         self._faults = faults or Faults()
         self._witness = witness
         self._check = check
-        self._open_keys: dict[tuple[str, ...], Key] = {}
-        self._missing = {path.folded: str(path) for path in registry.missing}
-        self._missing_asked: dict[str, None] = {}
-        self._hives_asked: set[tuple[str, ...]] = set()
 
     def rows_of(self, key: str) -> list[Row]:
         """The rows of a key as the table shows them; what a failing call cuts off is missing without a word."""
-        rows: list[Row] = []
         try:
-            rows.extend(self._listing(key))
+            rows = self._listing(key)
         except _ListingEndedError as ended:
-            rows.extend(ended.rows)
+            rows = ended.rows
         self.calls.rows += len(rows)
         return rows
 
@@ -105,134 +87,130 @@ class Reader:
             rows = self._listing(key)
         except _ListingEndedError as ended:
             raise CallFailedError(ended.code) from None
-        return [row.path for row in rows if row.type == SUBKEY]
+        return [row[PATH] for row in rows if row[TYPE] == SUBKEY]
 
     def _listing(self, key: str) -> list[Row]:
-        elements = elements_of(key)
-        if not elements or elements[0] not in _ROOTS:
-            return []
         self._check()
+        opened = None if self._faults else self.opener.listed(key)
+        clean = key
         rows: list[Row] = []
-        clean = "\\".join(elements)
+        if opened is None:
+            elements = elements_of(key)
+            if not elements or elements[0] not in _ROOTS:
+                return rows
+            clean = "\\".join(elements)
         try:
-            opened = self._open(elements, clean)
-            subkeys = opened.subkeys()
-            values = opened.values()
-            if self._witness is not None:
-                self._witness.listed(key, subkeys, values)
-            mtime = self._list_subkeys(key, clean, opened.mtime, subkeys, rows)
-            list_values = self._list_values if self.behaviour.reads_expanded else self._list_values_before_514
-            list_values(key, clean, mtime, values, rows)
+            opened = self._counted_open(clean) if opened is None else self._count_open(opened)
+            subkeys, values = opened.subkeys(), opened.values()
+            mtime = opened.mtime
+            if subkeys:
+                mtime = self._list_subkeys(key, clean, subkeys, values, rows)
+            if values and self.behaviour.reads_expanded:
+                self._list_values(key, clean, mtime, values, rows)
+            elif values:
+                self._list_values_before_514(key, clean, mtime, values, rows)
         except CallFailedError as failure:
             raise _ListingEndedError(rows, failure.code) from None
         return rows
 
-    def take_missing(self) -> tuple[str, ...]:
-        """The hives that were asked for since the last call, but that the source lacks."""
-        asked = tuple(self._missing_asked)
-        self._missing_asked.clear()
-        return asked
-
-    def _ask_for_missing(self, folded: tuple[str, ...]) -> None:
-        # A key below a missing hive cannot be found; a key above it is listed without it.
-        for depth in (1, 2):
-            if key := self._missing.get(folded[:depth]):
-                self._missing_asked[key] = None
-        if len(folded) == 1:
-            self._missing_asked |= {key: None for missing, key in self._missing.items() if missing[:-1] == folded}
-
-    def _open(self, elements: Sequence[str], clean: str) -> Key:
+    def _count_open(self, opened: Key) -> Key:
         self.calls.open += 1
-        folded = tuple(map(fold, elements))
-        if self._missing:
-            self._ask_for_missing(folded)
+        return opened
+
+    def _counted_open(self, clean: str) -> Key:
+        self.calls.open += 1
         try:
             self._faults.check("open", clean)
-            return self._find(folded, MAX_LINKS)
+            return self.opener.open(clean.split("\\"))
         except CallFailedError:
             self.calls.open_failed += 1
             raise
 
-    def asked_for(self, key: KeyPath) -> bool:
-        """Was any key opened in the hive in which ``key`` lies?"""
-        folded = key.folded[:2]
-        return folded in self._hives_asked or any(asked[: len(folded)] == folded for asked in self._hives_asked)
+    def _list_subkeys(
+        self, key: str, clean: str, subkeys: Sequence[Key], values: Sequence[Value], rows: list[Row]
+    ) -> int:
+        """Add the rows of the subkeys; the result is the write time that value rows carry."""
+        names = [subkey.name for subkey in subkeys]
+        if self._faults or not _are_plain(names):
+            return self._list_odd_subkeys(key, clean, subkeys, values, rows)
+        self.calls.list_subkey += len(names)
+        paths = [f"{key}\\{name}" for name in names]
+        if "\\" in clean:
+            self.opener.learn(paths, subkeys)
+        times = [subkey.mtime for subkey in subkeys]
+        rows += [(key, path, name, SUBKEY, "", mtime) for path, name, mtime in zip(paths, names, times, strict=True)]
+        return times[-1]
 
-    def _find(self, folded: tuple[str, ...], links_left: int) -> Key:
-        self._hives_asked.add(folded[:2])
-        known = len(folded)
-        while known and folded[:known] not in self._open_keys:
-            known -= 1
-        key = self._open_keys[folded[:known]] if known else None
-        for depth in range(known, len(folded)):
-            key = self._roots.get(folded[0]) if key is None else key.subkey(folded[depth])
-            if key is None:
-                raise CallFailedError(FILE_NOT_FOUND)
-            if key.link_target is not None:
-                key = self._follow(key.link_target, links_left)
-            self._remember(folded[: depth + 1], key)
-        if key is None:
-            raise CallFailedError(FILE_NOT_FOUND)
-        return key
-
-    def _follow(self, target: str, links_left: int) -> Key:
-        if links_left == 0:
-            raise CallFailedError(TOO_MANY_LINKS)
-        return self._find(tuple(map(fold, link_elements(target))), links_left - 1)
-
-    def _remember(self, folded: tuple[str, ...], key: Key) -> None:
-        if len(self._open_keys) >= MAX_OPEN_KEYS:
-            self._open_keys.pop(next(iter(self._open_keys)))
-        self._open_keys[folded] = key
-
-    def _list_subkeys(self, key: str, clean: str, mtime: int, subkeys: Sequence[Key], rows: list[Row]) -> int:
-        calls, faulty = self.calls, bool(self._faults)
+    def _list_odd_subkeys(
+        self, key: str, clean: str, subkeys: Sequence[Key], values: Sequence[Value], rows: list[Row]
+    ) -> int:
+        if self._witness is not None:
+            self._witness.subkeys(key, subkeys, values)
+        mtime = 0
         for index, subkey in enumerate(subkeys):
-            calls.list_subkey += 1
-            if faulty:
-                self._faults.check("list", clean, index)
-            name = subkey.name
-            if is_long_key_name(name):
+            self.calls.list_subkey += 1
+            self._faults.check("list", clean, index)
+            if is_long_key_name(subkey.name):
                 raise CallFailedError(MORE_DATA)
-            if "\0" in name:
-                name = name.partition("\0")[0]
-            name = shown(name)
+            name = shown(subkey.name.partition("\0")[0])
             mtime = subkey.mtime
-            rows.append(Row(key, f"{key}\\{name}", name, SUBKEY, "", mtime))
+            rows.append((key, f"{key}\\{name}", name, SUBKEY, "", mtime))
         return mtime
 
     def _list_values(self, key: str, clean: str, mtime: int, values: Sequence[Value], rows: list[Row]) -> None:
-        calls, environment, faulty = self.calls, self.environment, bool(self._faults)
-        for value in values:
-            calls.list_value += 1
-            name = value.name
-            if is_long_value_name(name):
+        environment, count, hidden = self._environment, 0, bool(self._faults)
+        if not hidden:
+            for value in values:
+                name, data = value.name, value.data
+                if not data or len(name) > SHORT_NAME or "\0" in name:
+                    hidden = True
+                    break
+                value_type, text, whole = show_value(value.type, data, environment)
+                hidden = hidden or not whole
+                if not name.isascii():
+                    name = shown(name)
+                rows.append((key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, text, mtime))
+                count += 1
+        self.calls.list_value += count
+        self.calls.read_value += 2 * count
+        if hidden:
+            if self._witness is not None:
+                self._witness.values(key, values)
+            self._list_odd_values(key, clean, mtime, values, rows, start=count)
+
+    def _list_odd_values(
+        self, key: str, clean: str, mtime: int, values: Sequence[Value], rows: list[Row], *, start: int
+    ) -> None:
+        for value in values[start:]:
+            self.calls.list_value += 1
+            if is_long_value_name(value.name):
                 raise CallFailedError(MORE_DATA)
-            calls.read_value += 1
-            if "\0" in name:
-                name = name.partition("\0")[0]
-                value = _value_named(name, values)  # noqa: PLW2901 - the other value is what the table reads
-            if faulty:
-                self._faults.check("read", clean, name)
-            if not value.data and value.type not in STRING_TYPES:
+            self.calls.read_value += 1
+            name = value.name.partition("\0")[0]
+            # The table reads by name: a value whose name holds a NUL is not found, or another one is read for it.
+            read = value if name == value.name else _value_named(name, values)
+            self._faults.check("read", clean, name)
+            if not read.data and read.type not in STRING_TYPES:
                 return
-            calls.read_value += 1
-            value_type, data = show_value(value.type, value.data, environment)
+            self.calls.read_value += 1
+            value_type, text, _ = show_value(read.type, read.data, self._environment)
             name = shown(name)
-            rows.append(Row(key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, data, mtime))
+            rows.append((key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, text, mtime))
 
     def _list_values_before_514(
         self, key: str, clean: str, mtime: int, values: Sequence[Value], rows: list[Row]
     ) -> None:
-        longest = max((len(value.data) for value in values), default=0)
+        if self._witness is not None:
+            self._witness.values(key, values)
+        longest = max(len(value.data) for value in values)
         for value in values:
             self.calls.list_value += 1
             if is_long_value_name(value.name):
                 raise CallFailedError(MORE_DATA)
             name = shown(value.name.partition("\0")[0])
             self._faults.check("read", clean, name)
-            value_type, data = show_value_before_514(value.type, value.data, longest)
-            rows.append(Row(key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, data, mtime))
+            value_type, text = show_value_before_514(value.type, value.data, longest)
+            rows.append((key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, text, mtime))
 
 
 class Expansion:
@@ -249,13 +227,15 @@ class Expansion:
         calls = self._reader.calls
         if (seen := self._seen.get(key)) is not None:
             paths, cost = seen
-            for counter, amount in zip(_COUNTERS, cost, strict=True):
-                setattr(calls, counter, getattr(calls, counter) + amount)
+            calls.open += cost[0]
+            calls.open_failed += cost[1]
+            calls.list_subkey += cost[2]
+            calls.list_value += cost[3]
+            calls.read_value += cost[4]
             return paths
-        before = [getattr(calls, counter) for counter in _COUNTERS]
+        before = _costs(calls)
         paths = tuple(self._list(key))
-        cost = tuple(getattr(calls, counter) - start for counter, start in zip(_COUNTERS, before, strict=True))
-        self._seen[key] = (paths, cost)
+        self._seen[key] = (paths, tuple(now - then for now, then in zip(_costs(calls), before, strict=True)))
         return paths
 
     def _list(self, key: str) -> Iterator[str]:
@@ -276,14 +256,24 @@ class Expansion:
             self._witness.depth_reached(pattern)
 
 
-_COUNTERS = ("open", "open_failed", "list_subkey", "list_value", "read_value")
-
-
 class _ListingEndedError(Exception):
     def __init__(self, rows: list[Row], code: int) -> None:
         super().__init__(code)
         self.rows = rows
         self.code = code
+
+
+def _costs(calls: Calls) -> tuple[int, ...]:
+    return (calls.open, calls.open_failed, calls.list_subkey, calls.list_value, calls.read_value)
+
+
+def _are_plain(names: list[str]) -> bool:
+    """Are all names short, free of odd characters, and different from each other without case?"""
+    text = "\n".join(names)
+    if _ODD_NAMES.search(text) or max(map(len, names)) > SHORT_NAME:
+        return False
+    folded = text.upper().split("\n") if text.isascii() else map(fold, names)
+    return len(set(folded)) == len(names)
 
 
 def _value_named(name: str, values: Iterable[Value]) -> Value:

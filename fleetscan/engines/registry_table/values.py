@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, Literal
 
 from fleetscan.model.registry import fold
 
@@ -17,6 +17,8 @@ STRING_TYPES: Final = frozenset({SZ, EXPAND_SZ, MULTI_SZ})
 
 NONE_TEXT = "(zero-length binary value)"
 UNKNOWN_TYPE = "UNKNOWN"
+DEVICE_PROPERTY = 0xFFFF0000
+"""Types of the store of device properties: data that nobody expects to see as text (see blind_spots)."""
 
 TYPE_NAMES: Final[Mapping[int, str]] = {
     NONE: "REG_NONE",
@@ -58,7 +60,7 @@ def utf16_length(text: str) -> int:
 
 def decode(data: bytes) -> str:
     """Stored UTF-16 text, terminators included; half a unit at the end is dropped."""
-    return data[: len(data) & ~1].decode("utf-16-le", "replace")
+    return (data[:-1] if len(data) & 1 else data).decode("utf-16-le", "replace")
 
 
 def expand(text: str, environment: Environment) -> str:
@@ -78,83 +80,74 @@ def expand(text: str, environment: Environment) -> str:
     return "".join(pieces)[:_EXPANSION_LIMIT]
 
 
-def _text(data: bytes, _: Environment) -> str:
-    return decode(data).partition("\0")[0]
+Shown = tuple[str, bool]
+"""The text that the table shows, and whether it tells all that is stored."""
 
 
-def _expanded(data: bytes, environment: Environment) -> str:
-    return expand(decode(data).partition("\0")[0], environment)
+def _text(data: bytes, _: Environment) -> Shown:
+    text, _end, rest = decode(data).partition("\0")
+    return text, not rest or not rest.strip("\0")
 
 
-def _strings(data: bytes, _: Environment) -> str:
-    return ",".join(decode(data).partition("\0\0")[0].removesuffix("\0").split("\0")) if data[:2] != b"\0\0" else ""
+def _expanded(data: bytes, environment: Environment) -> Shown:
+    text, whole = _text(data, environment)
+    return expand(text, environment), whole
 
 
-def _hex(data: bytes, _: Environment) -> str:
-    return data.hex().upper()
+def _strings(data: bytes, _: Environment) -> Shown:
+    text = decode(data)
+    end = 0 if text.startswith("\0") else text.find("\0\0")
+    if end < 0:
+        return text.removesuffix("\0").replace("\0", ","), True
+    return text[:end].replace("\0", ","), not text[end:].strip("\0")
 
 
-def _number(width: int, order: str, *, signed: bool) -> Callable[[bytes, Environment], str]:
-    def show(data: bytes, _: Environment) -> str:
+def _hex(data: bytes, _: Environment) -> Shown:
+    return data.hex().upper(), True
+
+
+def _number(width: int, order: Literal["big", "little"], *, signed: bool) -> Callable[[bytes, Environment], Shown]:
+    def show(data: bytes, _: Environment) -> Shown:
         if len(data) < width:
-            return ""
-        return str(int.from_bytes(data[:width], "big" if order == "big" else "little", signed=signed))
+            return "", not data
+        return str(int.from_bytes(data[:width], order, signed=signed)), True
 
     return show
 
 
-_SHOW: Final[Mapping[int, Callable[[bytes, Environment], str]]] = {
-    NONE: lambda _, __: NONE_TEXT,
-    SZ: _text,
-    EXPAND_SZ: _expanded,
-    BINARY: _hex,
-    DWORD: _number(4, "little", signed=True),
-    DWORD_BIG_ENDIAN: _number(4, "big", signed=False),
-    LINK: _text,
-    MULTI_SZ: _strings,
-    RESOURCE_LIST: _hex,
-    FULL_RESOURCE_DESCRIPTOR: _hex,
-    QWORD: _number(8, "little", signed=False),
+_SHOW: Final[Mapping[int, tuple[str, Callable[[bytes, Environment], Shown]]]] = {
+    NONE: ("REG_NONE", lambda _, __: (NONE_TEXT, False)),
+    SZ: ("REG_SZ", _text),
+    EXPAND_SZ: ("REG_SZ", _expanded),
+    BINARY: ("REG_BINARY", _hex),
+    DWORD: ("REG_DWORD", _number(4, "little", signed=True)),
+    DWORD_BIG_ENDIAN: ("REG_DWORD_BIG_ENDIAN", _number(4, "big", signed=False)),
+    LINK: ("REG_LINK", _text),
+    MULTI_SZ: ("REG_MULTI_SZ", _strings),
+    RESOURCE_LIST: ("REG_RESOURCE_LIST", _hex),
+    FULL_RESOURCE_DESCRIPTOR: ("REG_FULL_RESOURCE_DESCRIPTOR", _hex),
+    QWORD: ("REG_QWORD", _number(8, "little", signed=False)),
 }
 
-_NUMBER_WIDTH: Final = {DWORD: 4, DWORD_BIG_ENDIAN: 4, QWORD: 8}
 
-
-def show_value(value_type: int, data: bytes, environment: Environment) -> tuple[str, str]:
-    """Type and data as the table shows them since osquery 5.14."""
-    show = _SHOW.get(value_type)
-    if show is None:
-        return UNKNOWN_TYPE, ""
-    name = TYPE_NAMES[SZ if value_type == EXPAND_SZ else value_type]
-    return name, show(data, environment)
+def show_value(value_type: int, data: bytes, environment: Environment) -> tuple[str, str, bool]:
+    """Type and data as the table shows them since osquery 5.14, and whether they tell all that is stored."""
+    known = _SHOW.get(value_type)
+    if known is None:
+        return UNKNOWN_TYPE, "", value_type & DEVICE_PROPERTY == DEVICE_PROPERTY
+    text, whole = known[1](data, environment)
+    return known[0], text, whole
 
 
 def show_value_before_514(value_type: int, data: bytes, longest: int) -> tuple[str, str]:
     """The same before 5.14: REG_EXPAND_SZ raw, REG_BINARY padded with zeros to the longest value of its key."""
     if value_type == EXPAND_SZ:
-        return TYPE_NAMES[EXPAND_SZ], _text(data, {})
+        return TYPE_NAMES[EXPAND_SZ], _text(data, {})[0]
     if value_type == BINARY:
         return TYPE_NAMES[BINARY], data.ljust(longest, b"\0").hex().upper()
-    return show_value(value_type, data, {})
+    return show_value(value_type, data, {})[:2]
 
 
-def is_short_number(value_type: int, data: bytes) -> bool:
-    """Does the table read past the data? (undefined there; shown as empty here)."""
-    return 0 < len(data) < _NUMBER_WIDTH.get(value_type, 0)
-
-
-def text_behind_end(value_type: int, data: bytes) -> str:
-    """What a string value holds behind the place where the table stops; without terminators."""
-    if value_type not in STRING_TYPES or not data:
-        return ""
-    text = decode(data)
-    if value_type != MULTI_SZ:
-        return text.partition("\0")[2].strip("\0")
-    return "" if text.startswith("\0") and not text.strip("\0") else text[_end_of_strings(text) :].strip("\0")
-
-
-def _end_of_strings(text: str) -> int:
-    if text.startswith("\0"):
-        return 0
-    end = text.find("\0\0")
-    return len(text) if end < 0 else end
+def tells_all(value_type: int, data: bytes) -> bool:
+    """Does what the table shows of this value tell all that is stored?"""
+    return show_value(value_type, data, {})[2]

@@ -128,11 +128,13 @@ class RegistryCursor:
         reader.calls.table += 1
         keys = self._keys(self._table.plans[plan], operands or (), first_turn=plan not in self._table.plans_run)
         self._table.plans_run.add(plan)
-        self._rows = [row for key in in_byte_order(keys) for row in reader.rows_of(key)]
+        self._rows = []
+        for key in in_byte_order(keys):
+            self._rows += reader.rows_of(key)
         self._place = 0
 
     def _keys(self, plan: tuple[Constraint, ...], operands: tuple[Any, ...], *, first_turn: bool) -> Iterable[str]:
-        lister = self._table.reader.expansion()
+        lister = None
         keys: set[str] = set()
         constrained = False
         for (column, operator, at_once), operand in zip(plan, operands, strict=True):
@@ -143,6 +145,7 @@ class RegistryCursor:
                 if operator == EQ:
                     keys.add(text if column == KEY else key_of_path(text))
                 elif operator == LIKE:
+                    lister = lister or self._table.reader.expansion()
                     keys |= (expand_key_pattern if column == KEY else expand_path_pattern)(text, lister)
         return keys if constrained else HIVE_ROOTS
 
