@@ -16,7 +16,14 @@ from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fleetscan.model.finding import Severity
-from fleetscan.report.document import Evidence, entity_label
+from fleetscan.report.document import (
+    Evidence,
+    changes,
+    evidence,
+    guid_of,
+    scope_of,
+    techniques,
+)
 from fleetscan.report.escape import cell, visible
 from fleetscan.report.files import whole_file
 
@@ -24,7 +31,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
-    from fleetscan.report.document import Approval, AttributeChange, Change, Document, Finding, RuleInfo
+    from fleetscan.baseline.approvals import ApprovalUse
+    from fleetscan.baseline.diff import AttributeChange
+    from fleetscan.domain.entity import Entity
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import ChangeRow, Document, RuleInfo
 
 LIST_SEPARATOR = " | "
 MANIFEST = "manifest.json"
@@ -89,13 +100,14 @@ def manifest(document: Document, paths: Iterable[Path]) -> dict[str, object]:
         "plan": sweep.plan,
         "rules": sweep.rules,
         "previous": sweep.previous,
+        "seal": sweep.seal,
         "baseline": visible(sweep.baseline),
         "started": timestamp(sweep.started),
         "finished": timestamp(sweep.finished),
         "generated": timestamp(sweep.generated),
         "version": sweep.version,
         "hosts": len(document.hosts),
-        "findings": len(document.findings),
+        "findings": len(document.assessment.findings),
         "rule_sha256": {visible(rule.id): rule.digest for rule in document.rules},
     }
 
@@ -124,37 +136,49 @@ def mtime(seconds: int) -> str:
 
 def _finding_rows(document: Document) -> Iterator[tuple[str, ...]]:
     rules = {rule.id: rule for rule in document.rules}
-    for finding in document.findings:
-        head = _finding_head(finding)
-        tail = (
-            str(finding.prevalence.hosts) if finding.prevalence else "",
-            str(finding.prevalence.of) if finding.prevalence else "",
-            finding.approval,
-            document.sweep.id,
-        )
-        for row in finding.evidence or (_NOTHING,):
-            yield (*head, *_evidence_cells(row, rules), *tail)
+    for finding in document.assessment.all_findings():
+        head, tail = _finding_head(finding), _finding_tail(finding, document.sweep.id)
+        rows = tuple(evidence(document, finding)) or (_NOTHING,)
+        yield from ((*head, *_evidence_cells(row, rules), *tail) for row in rows)
 
 
 def _finding_head(finding: Finding) -> tuple[str, ...]:
     entity = finding.entity
     return (
-        finding.id,
+        finding.fingerprint,
         finding.host,
         finding.state,
         str(finding.severity),
         finding.certainty,
-        finding.verdict,
+        finding.verdict.kind,
+        finding.what,
         finding.title,
         entity.kind,
-        LIST_SEPARATOR.join(f"{name}={value}" for name, value in entity.identity),
-        entity.guid,
-        entity.name,
+        _pairs(entity.identity),
+        guid_of(entity),
+        entity.title,
         entity.get("dll"),
         entity.get("function"),
-        LIST_SEPARATOR.join(finding.reasons),
-        LIST_SEPARATOR.join(finding.techniques),
+        LIST_SEPARATOR.join(finding.why),
+        LIST_SEPARATOR.join(techniques(finding)),
     )
+
+
+def _finding_tail(finding: Finding, sweep: str) -> tuple[str, ...]:
+    prevalence, approval = finding.prevalence, finding.approval
+    return (
+        str(prevalence.hosts) if prevalence else "",
+        str(prevalence.of) if prevalence else "",
+        finding.capped,
+        approval.id if approval else "",
+        approval.owner if approval else "",
+        timestamp(approval.expires) if approval else "",
+        sweep,
+    )
+
+
+def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
+    return LIST_SEPARATOR.join(f"{name}={value}" for name, value in pairs)
 
 
 def _evidence_cells(row: Evidence, rules: Mapping[str, RuleInfo]) -> tuple[str, ...]:
@@ -165,7 +189,7 @@ def _evidence_cells(row: Evidence, rules: Mapping[str, RuleInfo]) -> tuple[str, 
         rule.title if rule else "",
         str(row.severity) if row.source else "",
         row.certainty or "",
-        row.qualifier,
+        row.excuse,
         row.reason,
         row.key,
         row.value,
@@ -173,27 +197,27 @@ def _evidence_cells(row: Evidence, rules: Mapping[str, RuleInfo]) -> tuple[str, 
         row.data,
         mtime(row.mtime),
         row.scope_id,
-        row.statement_id,
-        row.raw_sha256,
+        LIST_SEPARATOR.join(raw.statement_id for raw in row.raw),
+        LIST_SEPARATOR.join(raw.sha256 for raw in row.raw),
     )
 
 
 def _change_rows(document: Document) -> Iterator[tuple[str, ...]]:
-    for change in document.changes:
+    for change in changes(document, folded=False):
+        head = _change_head(change, change.entity)
         for attribute in change.attributes or (None,):
-            yield (*_change_head(change), *_attribute_cells(attribute), change.reason, document.sweep.id)
+            yield (*head, *_attribute_cells(attribute), change.why, document.sweep.id)
 
 
-def _change_head(change: Change) -> tuple[str, ...]:
-    entity = change.entity
+def _change_head(change: ChangeRow, entity: Entity | None) -> tuple[str, ...]:
     return (
-        change.host,
+        change.hosts[0],
         change.what,
         str(change.severity),
-        change.finding_id,
-        entity.kind,
-        LIST_SEPARATOR.join(f"{name}={value}" for name, value in entity.identity),
-        entity_label(entity),
+        change.finding,
+        entity.kind if entity else "",
+        _pairs(entity.identity) if entity else "",
+        entity.label if entity else "the whole host",
     )
 
 
@@ -223,20 +247,24 @@ def _coverage_rows(document: Document) -> Iterator[tuple[str, ...]]:
 
 
 def _approval_rows(document: Document) -> Iterator[tuple[str, ...]]:
-    return (_approval_cells(approval, document.sweep.id) for approval in document.approvals)
+    return (_approval_cells(use, document.sweep.id) for use in document.assessment.approvals)
 
 
-def _approval_cells(approval: Approval, sweep: str) -> tuple[str, ...]:
+def _approval_cells(use: ApprovalUse, sweep: str) -> tuple[str, ...]:
+    approval = use.approval
     return (
         approval.id,
-        approval.state,
+        use.state,
         approval.owner,
         approval.reason,
-        approval.scope,
+        scope_of(approval),
+        approval.kind,
+        _pairs(approval.identity),
+        _pairs(approval.attributes),
         timestamp(approval.created),
         timestamp(approval.expires),
-        str(approval.uses),
-        approval.where,
+        str(use.uses),
+        str(approval.where or ""),
         sweep,
     )
 
@@ -254,6 +282,7 @@ FINDINGS = Sheet(
         "severity": " < ".join(map(str, Severity)),
         "certainty": "certain, or possible: something that state cannot show would excuse it",
         "verdict": "of the known-good list; stock rows are listed here too",
+        "what": "in one word: hijacked, replaced, new, removed, changed, suspicious, incomplete, ..., stock",
         "title": "one line for people",
         "entity_kind": "what kind of registration it is",
         "identity": "name=value pairs that identify it, separated by ' | '",
@@ -261,14 +290,14 @@ FINDINGS = Sheet(
         "name": "the name people know the GUID by",
         "dll": "library as decoded",
         "function": "exported function",
-        "reasons": "why it is reported, separated by ' | '",
+        "why": "why it is reported, the weightiest first, separated by ' | '",
         "techniques": "ATT&CK technique ids, separated by ' | '",
         "source": "who says so: rule, known good, baseline, detection query",
         "rule_id": "rule of this row",
         "rule_title": "its title",
         "rule_severity": "severity that this source gives",
         "rule_certainty": "certain or possible for this rule alone",
-        "qualifier": "what would excuse it, in words",
+        "excuse": "what would excuse it, in words",
         "reason": "why this source says so",
         "registry_key": "key of the row",
         "registry_value": "name of the value",
@@ -276,11 +305,14 @@ FINDINGS = Sheet(
         "registry_data": "data as the host gave it",
         "registry_mtime": "last write time of the key, UTC",
         "scope": "part of the plan that fetched it",
-        "statement": "query that fetched it, see queries.csv",
-        "raw_sha256": "SHA-256 of the host's raw answer in the store",
+        "statement": "query that fetched it, see queries.csv; several where any of them may have",
+        "raw_sha256": "SHA-256 of the host's raw answer to it in the store",
         "hosts_with": "hosts that have the same entity",
         "hosts_of": "hosts that could tell",
+        "capped": "why its severity is lower than its evidence alone would make it",
         "approval": "approval that covers it",
+        "approval_owner": "who answers for that",
+        "approval_expires": "date",
         "sweep": "id of the sweep",
     },
     _finding_rows,
@@ -299,7 +331,7 @@ CHANGES = Sheet(
         "attribute": "attribute that differs; one row for each",
         "old": "in the baseline, empty if it was not there",
         "new": "in this sweep, empty if it is not there",
-        "reason": "why it cannot be compared",
+        "why": "why it matters, or why it cannot be compared",
         "sweep": "id of the sweep",
     },
     _change_rows,
@@ -329,7 +361,10 @@ APPROVALS = Sheet(
         "state": "active, expired or never used",
         "owner": "who answers for it",
         "reason": "why it is meant to be there",
-        "scope": "host, group or fleet",
+        "scope": "host, group or fleet, with name patterns",
+        "entity_kind": "what kind of registration it covers",
+        "identity": "name=value pairs that must agree, separated by ' | '",
+        "attributes": "name=value pairs that must agree, separated by ' | '",
         "created": "date",
         "expires": "date",
         "uses": "findings that it covers in this sweep",

@@ -1,49 +1,37 @@
-"""The report document: everything any format may print, as frozen values that know no store and no host.
+"""The report document: everything any format may print of one sweep, as frozen values that know no store and no host.
 
-All texts are raw, as the host gave them; every renderer escapes for its own reader (``report.escape``).
+Judgements are those of ``findings.model``, as they are; this adds what was asked, what is covered, and the way from a
+row back to the query and the host's raw answer. All texts are raw, as the host gave them: a renderer escapes for its
+own reader (``report.escape``).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fleetscan.model.finding import Severity
+from fleetscan.findings.model import REPORTED
+from fleetscan.model.finding import FindingState, Severity, VerdictKind
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from datetime import date, datetime
+    from collections.abc import Iterator, Mapping
+    from datetime import datetime
 
+    from fleetscan.baseline.approvals import Approval
+    from fleetscan.baseline.diff import AttributeChange
+    from fleetscan.baseline.grade import Graded
+    from fleetscan.domain.entity import Entity, Ident
+    from fleetscan.findings.model import Assessment, Finding, RuleHit
     from fleetscan.model.finding import Certainty
+    from fleetscan.model.registry import RegistryRow
 
 Pairs = tuple[tuple[str, str], ...]
 """Names and values in the order in which they are shown."""
 
-
-class State(StrEnum):
-    """What the baseline says about a finding."""
-
-    NEW = "new"
-    STILL_THERE = "still there"
-    CHANGED = "changed"
-    GONE = "gone"
-    APPROVED = "approved"
-    NO_BASELINE = "no baseline"
-    NOT_COMPARABLE = "not comparable"
-
-
-class Verdict(StrEnum):
-    """What the known-good list says about an entity; only KNOWN_GOOD and LIKELY_STOCK fold on the console."""
-
-    NONE = ""
-    KNOWN_GOOD = "known good"
-    LIKELY_STOCK = "likely stock, unconfirmed"
-    UNKNOWN = "unknown"
-    HIJACK = "hijack pattern"
-    STRUCTURAL = "structural"
-    INCOMPLETE = "incomplete"
+NOT_COMPARABLE = "not comparable"
 
 
 class Covered(StrEnum):
@@ -71,6 +59,7 @@ class RuleInfo:
     dialect: str = ""
     label: str = ""
     """How state can answer it: exact, complete, complete under assumptions, partial or unplannable."""
+    scope_ids: tuple[str, ...] = ()
     techniques: tuple[str, ...] = ()
     description: str = ""
     guidance: str = ""
@@ -79,7 +68,6 @@ class RuleInfo:
     references: tuple[str, ...] = ()
     author: str = ""
     license: str = ""
-    risk_score: int | None = None
     digest: str = ""
 
 
@@ -99,6 +87,14 @@ class ScopeInfo:
     text: str
 
 
+@dataclass(frozen=True, slots=True)
+class RawHash:
+    """The hash of a host's raw answer to a statement; the store keeps the bytes under it."""
+
+    statement_id: str
+    sha256: str
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepInfo:
     """What was asked, when, with which rules; the hashes tie the report to the store."""
@@ -108,6 +104,7 @@ class SweepInfo:
     finished: datetime
     plan: str = ""
     rules: str = ""
+    seal: str = ""
     previous: str = ""
     baseline: str = ""
     inventory: str = ""
@@ -116,118 +113,40 @@ class SweepInfo:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Entity:
-    """What a finding or a change is about: a decoded registration, or a registry value as it is."""
-
-    kind: str
-    identity: Pairs
-    name: str = ""
-    attributes: Pairs = ()
-    """Decoded attributes, one pair each: dll, function, chain, flags..."""
-
-    def get(self, name: str) -> str:
-        """The identity part or attribute of that name, empty when there is none."""
-        return next((value for key, value in (*self.identity, *self.attributes) if key == name), "")
-
-    @property
-    def guid(self) -> str:
-        """The GUID in its identity, whatever its kind calls it."""
-        return next((value for name in ("id", "provider", "guid") if (value := self.get(name))), "")
-
-
-@dataclass(frozen=True, slots=True)
-class AttributeChange:
-    """One attribute that differs between baseline and sweep; None is "not there"."""
-
-    name: str
-    old: str | None
-    new: str | None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """One row that speaks for a finding, with the way back: rule, row, statement, hash of the host's raw answer."""
+    """One row that speaks for a finding, with the way back: rule, row, statements, hashes of the host's raw answers."""
 
     source: str
-    """Who says so: a rule id, ``known good``, ``baseline`` or the name of a detection query."""
+    """Who says so: a rule id, ``known good`` or ``baseline``."""
     reason: str = ""
     rule_id: str = ""
     severity: Severity = Severity.INFO
     certainty: Certainty | None = None
-    qualifier: str = ""
-    """What would excuse a possible finding, in words."""
+    excuse: str = ""
+    """What would excuse a possible hit, in words."""
     key: str = ""
     value: str = ""
     type: str = ""
     data: str = ""
     mtime: int = 0
     scope_id: str = ""
-    statement_id: str = ""
-    raw_sha256: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Prevalence:
-    """On how many of the hosts that could tell an entity is."""
-
-    hosts: int
-    of: int
-
-    def __str__(self) -> str:
-        """``1 of 4000``."""
-        return f"{self.hosts} of {self.of}"
+    raw: tuple[RawHash, ...] = ()
+    """The answer that holds the row; several where it is not known which of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """One matter on one host, with all that speaks for it."""
+class ChangeRow:
+    """One difference on one host, or the same on many: added, removed, modified, replaced or not comparable."""
 
-    id: str
-    """Fingerprint, stable over sweeps; what ``triage`` and ``approve`` take."""
-    host: str
-    title: str
-    severity: Severity
-    certainty: Certainty
-    entity: Entity
-    state: State = State.NO_BASELINE
-    verdict: Verdict = Verdict.NONE
-    reasons: tuple[str, ...] = ()
-    rule_ids: tuple[str, ...] = ()
-    techniques: tuple[str, ...] = ()
-    changes: tuple[AttributeChange, ...] = ()
-    evidence: tuple[Evidence, ...] = ()
-    prevalence: Prevalence | None = None
-    approval: str = ""
-    triage: Pairs = ()
-    """What triage answered, if it was run."""
-
-    @property
-    def is_folded(self) -> bool:
-        """Is it stock as far as the known-good list can tell? The console counts such rows, it does not list them."""
-        return self.verdict in {Verdict.KNOWN_GOOD, Verdict.LIKELY_STOCK}
-
-    @property
-    def needs_attention(self) -> bool:
-        """Is it neither stock, nor approved, nor gone?"""
-        return not self.is_folded and self.state not in {State.APPROVED, State.GONE}
-
-    @property
-    def qualifiers(self) -> tuple[str, ...]:
-        """What would excuse it, each wording once."""
-        return tuple(dict.fromkeys(row.qualifier for row in self.evidence if row.qualifier))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Change:
-    """A difference between baseline and sweep: added, removed, modified, replaced or not comparable."""
-
-    host: str
+    hosts: tuple[str, ...]
+    of: int = 0
+    """Hosts of the same build that were compared, where it speaks of many."""
     what: str
-    entity: Entity
+    entity: Entity | None
     attributes: tuple[AttributeChange, ...] = ()
     severity: Severity = Severity.INFO
-    finding_id: str = ""
-    reason: str = ""
+    finding: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -249,21 +168,22 @@ class ScopeCoverage:
     status: Covered
     reason: str = ""
     detail: str = ""
-    rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HostReport:
-    """One host: facts, and coverage by rule and by scope. Hosts with equal coverage may share the tuples."""
+    """One host: facts, and coverage by rule and by scope. Hosts with equal coverage share the tuples."""
 
     name: str
     groups: tuple[str, ...] = ()
     facts: Pairs = ()
+    """Names ``os``, ``version``, ``build``, ``arch``, ``osquery``, ``hostname``; empty ones left out."""
     rules: tuple[RuleCoverage, ...] = ()
     scopes: tuple[ScopeCoverage, ...] = ()
+    incomplete: tuple[str, ...] = ()
+    """Entities and areas that were not seen whole, in words."""
     blind_spots: tuple[tuple[str, str, str], ...] = ()
     """Kind, key, what is hidden."""
-    started: datetime | None = None
     finished: datetime | None = None
 
     @property
@@ -276,72 +196,184 @@ class HostReport:
     @property
     def is_complete(self) -> bool:
         """Is everything that was asked of the host covered?"""
-        return all(rule.status in PROVEN for rule in self.rules) and all(
-            scope.status in PROVEN for scope in self.scopes
-        )
+        return not self.incomplete and all(scope.status in PROVEN for scope in self.scopes)
 
+    @property
+    def state(self) -> Covered:
+        """Complete, partial or unreachable as a whole."""
+        if self.unreachable:
+            return Covered.UNREACHABLE
+        return Covered.COMPLETE if self.is_complete else Covered.PARTIAL
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntityPrevalence:
-    """One entity over the fleet, by OS build; ``new_on`` tells an update of the fleet from a new thing on one host."""
-
-    entity: Entity
-    prevalence: Prevalence
-    builds: tuple[tuple[str, Prevalence], ...] = ()
-    new_on: int = 0
-    severity: Severity = Severity.INFO
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Approval:
-    """One approval and what it did in this sweep."""
-
-    id: str
-    owner: str
-    reason: str
-    scope: str
-    created: date | None = None
-    expires: date | None = None
-    uses: int = 0
-    state: str = "active"
-    """active, expired or never used."""
-    where: str = ""
+    @property
+    def build(self) -> str:
+        """The build of its operating system."""
+        return next((value for name, value in self.facts if name == "build"), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Document:
-    """One report."""
+    """One report. ``assessment`` holds what was judged; the rest says what it stands on."""
 
     sweep: SweepInfo
+    assessment: Assessment
     hosts: tuple[HostReport, ...]
-    findings: tuple[Finding, ...] = ()
-    changes: tuple[Change, ...] = ()
     rules: tuple[RuleInfo, ...] = ()
     scopes: tuple[ScopeInfo, ...] = ()
     statements: tuple[StatementInfo, ...] = ()
-    prevalence: tuple[EntityPrevalence, ...] = ()
-    approvals: tuple[Approval, ...] = ()
+    raw: Mapping[str, tuple[RawHash, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """Hashes of raw answers by host."""
+    scope_statements: Mapping[str, tuple[str, ...]] = field(default_factory=lambda: MappingProxyType({}))
+    """The statements that can answer a scope; a scope that is not in it may be answered by any."""
+    triage: Mapping[str, Pairs] = field(default_factory=lambda: MappingProxyType({}))
+    """What triage answered, by fingerprint."""
     notes: tuple[str, ...] = ()
     """What a reader must know beside the rows: rules that could not be planned, an expired approval..."""
 
     @property
-    def attention(self) -> Iterator[Finding]:
-        """The findings that need a person, in their order."""
-        return (finding for finding in self.findings if finding.needs_attention)
+    def open_findings(self) -> Iterator[Finding]:
+        """The findings that somebody has to look at, in their order."""
+        return (finding for finding in self.assessment.findings if finding.is_open)
 
     @property
     def severities(self) -> Counter[Severity]:
-        """How many findings need a person, by severity."""
-        return Counter(finding.severity for finding in self.attention)
+        """How many open findings there are by severity."""
+        return Counter(finding.severity for finding in self.open_findings)
 
     @property
-    def states(self) -> Counter[State]:
-        """How many findings that are not stock have which state."""
-        return Counter(finding.state for finding in self.findings if not finding.is_folded)
+    def states(self) -> Counter[FindingState]:
+        """How many findings that a report lists, or that are approved, have which state."""
+        return Counter(finding.state for finding in self.assessment.findings if is_listed(finding) or finding.approval)
+
+    @property
+    def stock(self) -> Mapping[str, Counter[VerdictKind]]:
+        """Known-good and likely stock rows by host, as counts."""
+        counts: dict[str, Counter[VerdictKind]] = {host.name: Counter() for host in self.hosts}
+        for group in self.assessment.stock:
+            kinds = Counter(finding.verdict.kind for finding in group.findings)
+            for host in group.hosts:
+                counts.setdefault(host, Counter()).update(kinds)
+        for finding in self.assessment.findings:
+            if finding.is_stock:
+                counts.setdefault(finding.host, Counter())[finding.verdict.kind] += 1
+        return counts
 
 
-def entity_label(entity: Entity) -> str:
-    """One line that names the entity: kind, identity, and the name people know it by."""
-    place = " ".join(value for _, value in entity.identity if value)
-    name = f" ({entity.name})" if entity.name else ""
-    return f"{entity.kind} {place}{name}".strip()
+def guid_of(entity: Entity) -> str:
+    """The GUID in the entity's identity, whatever its kind calls it."""
+    return next((value for name, value in entity.identity if name in {"id", "provider", "guid"}), "")
+
+
+def rule_ids(finding: Finding) -> tuple[str, ...]:
+    """The rules that hit, each once, in the order of their hits."""
+    return tuple(dict.fromkeys(hit.rule_id for hit in finding.hits))
+
+
+def techniques(finding: Finding) -> tuple[str, ...]:
+    """ATT&CK technique ids of the rules that hit, each once."""
+    return tuple(dict.fromkeys(technique for hit in finding.hits for technique in hit.techniques))
+
+
+def excuses(finding: Finding) -> tuple[str, ...]:
+    """What would excuse it, each wording once."""
+    return tuple(dict.fromkeys(hit.excuse for hit in finding.hits if hit.excuse))
+
+
+def attribute_changes(finding: Finding) -> tuple[AttributeChange, ...]:
+    """What differs from the baseline, attribute by attribute."""
+    return finding.change.change.attributes if finding.change else ()
+
+
+def scope_of(approval: Approval) -> str:
+    """Where an approval counts, in words."""
+    patterns = approval.hosts if approval.scope == "host" else approval.groups if approval.scope == "group" else ()
+    return " ".join((approval.scope, *patterns))
+
+
+def evidence(document: Document, finding: Finding) -> Iterator[Evidence]:
+    """Everything that speaks for the finding: hits of rules, rows that known good judged, the change."""
+    seen = {hit.row for hit in finding.hits}
+    for hit in finding.hits:
+        yield _of_hit(document, finding.host, hit)
+    if not finding.verdict.is_fine:
+        rows = tuple(row for row in finding.entity.rows if not row.is_subkey and row not in seen)
+        yield from (_of_verdict(document, finding, row) for row in rows or (None,))
+    if finding.change is not None:
+        change = finding.change
+        key = next(iter(finding.entity.keys), "")
+        yield Evidence(source="baseline", reason=change.why, severity=change.severity, key=key)
+
+
+def _of_hit(document: Document, host: str, hit: RuleHit) -> Evidence:
+    return Evidence(
+        source=hit.rule_id,
+        rule_id=hit.rule_id,
+        severity=hit.severity,
+        certainty=hit.certainty,
+        excuse=hit.excuse,
+        key=hit.row.key,
+        value=hit.row.name,
+        type=hit.row.type,
+        data=hit.row.data,
+        mtime=hit.row.mtime,
+        scope_id=hit.scope_id,
+        raw=_raw_of(document, host, hit.scope_id),
+    )
+
+
+def _of_verdict(document: Document, finding: Finding, row: RegistryRow | None) -> Evidence:
+    verdict = finding.verdict
+    return Evidence(
+        source="known good",
+        reason=verdict.why,
+        severity=verdict.severity,
+        key=row.key if row else next(iter(finding.entity.keys), ""),
+        value=row.name if row else "",
+        type=row.type if row else "",
+        data=row.data if row else "",
+        mtime=row.mtime if row else 0,
+        raw=_raw_of(document, finding.host, ""),
+    )
+
+
+def _raw_of(document: Document, host: str, scope_id: str) -> tuple[RawHash, ...]:
+    answers = document.raw.get(host, ())
+    wanted = document.scope_statements.get(scope_id)
+    return answers if wanted is None else tuple(answer for answer in answers if answer.statement_id in wanted)
+
+
+def changes(document: Document, *, folded: bool) -> Iterator[ChangeRow]:
+    """The differences: one row for each host, or ``folded``, with one row for what an update brought to many."""
+    assessment = document.assessment
+    told: set[tuple[str, Ident]] = set()
+    for change in assessment.fleet_changes if folded else ():
+        for graded in change.changes:
+            told.update((host, graded.change.entity.ident) for host in change.hosts)
+            severity = min(graded.severity, change.severity)
+            yield _of_change(change.hosts, graded, of=change.of, severity=severity)
+    for item in assessment.changes:
+        if (item.host, item.graded.change.entity.ident) not in told:
+            yield _of_change((item.host,), item.graded, finding=item.fingerprint)
+    for gap in assessment.gaps:
+        yield ChangeRow(hosts=(gap.host,), what=NOT_COMPARABLE, entity=gap.entity, why=gap.reason)
+
+
+def _of_change(
+    hosts: tuple[str, ...], graded: Graded, *, of: int = 0, finding: str = "", severity: Severity | None = None
+) -> ChangeRow:
+    return ChangeRow(
+        hosts=hosts,
+        of=of,
+        what=graded.change.kind,
+        entity=graded.change.entity,
+        attributes=graded.change.attributes,
+        severity=graded.severity if severity is None else severity,
+        finding=finding,
+        why=graded.why,
+    )
+
+
+def is_listed(finding: Finding) -> bool:
+    """Does the console list it: open, or it was there at the baseline and is gone or out of sight now?"""
+    out_of_sight = finding.state is FindingState.NOT_COMPARABLE and finding.severity >= REPORTED
+    return finding.is_open or out_of_sight or finding.state is FindingState.GONE

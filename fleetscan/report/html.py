@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections import Counter, defaultdict
+from collections import Counter
 from functools import cache
 from hashlib import sha256
 from importlib.resources import files
@@ -18,30 +18,22 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fleetscan.model.finding import Severity
+from fleetscan.model.finding import Severity, VerdictKind
 from fleetscan.report.csv import mtime, timestamp
-from fleetscan.report.document import Covered, Verdict, entity_label
+from fleetscan.report.document import attribute_changes, changes, evidence, excuses, rule_ids, scope_of, techniques
 from fleetscan.report.escape import visible
 from fleetscan.report.steps import next_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable
 
     from jinja2 import Template
 
-    from fleetscan.report.document import (
-        Approval,
-        AttributeChange,
-        Change,
-        Document,
-        Entity,
-        EntityPrevalence,
-        Evidence,
-        Finding,
-        HostReport,
-        Pairs,
-        RuleInfo,
-    )
+    from fleetscan.baseline.approvals import ApprovalUse
+    from fleetscan.baseline.diff import AttributeChange
+    from fleetscan.domain.entity import Entity
+    from fleetscan.findings.model import Finding, PrevalenceLine
+    from fleetscan.report.document import ChangeRow, Document, Evidence, Pairs, RuleInfo
 
 LONGEST_TEXT = 8192
 """Longer texts are cut on the page, and say so; CSV and JSON hold them whole."""
@@ -108,10 +100,10 @@ def page_data(document: Document) -> Json:
         "scopes": [{"id": _text(scope.id), "text": _text(scope.text)} for scope in document.scopes],
         "statements": [{"id": _text(item.id), "sql": _text(item.sql)} for item in document.statements],
         **_hosts(document),
-        "findings": [_finding(finding) for finding in document.findings if not finding.is_folded],
-        "changes": [_change(change) for change in document.changes],
-        "prevalence": [_prevalence(item) for item in document.prevalence],
-        "approvals": [_approval(approval) for approval in document.approvals],
+        "findings": [_finding(document, item) for item in document.assessment.findings if not item.is_stock],
+        "changes": [_change(change) for change in changes(document, folded=True)],
+        "prevalence": [_prevalence(item) for item in document.assessment.prevalence],
+        "approvals": [_approval(use) for use in document.assessment.approvals],
     }
 
 
@@ -126,6 +118,7 @@ def _sweep(document: Document) -> dict[str, str]:
         "plan": _text(sweep.plan),
         "rules": _text(sweep.rules),
         "previous": _text(sweep.previous),
+        "seal": _text(sweep.seal),
         "version": _text(sweep.version),
         "generated": timestamp(sweep.generated),
     }
@@ -133,7 +126,7 @@ def _sweep(document: Document) -> dict[str, str]:
 
 def _counts(document: Document) -> Json:
     """The numbers of the summary, which stand on the page even where no script runs."""
-    verdicts = Counter(finding.verdict for finding in document.findings)
+    stock = sum(document.stock.values(), Counter[VerdictKind]())
     unreachable = sum(bool(host.unreachable) for host in document.hosts)
     complete = sum(host.is_complete for host in document.hosts)
     severities = document.severities
@@ -145,10 +138,10 @@ def _counts(document: Document) -> Json:
         "findings": sum(severities.values()),
         "severities": [(str(severity), severities[severity]) for severity in sorted(Severity, reverse=True)],
         "states": [(str(state), number) for state, number in document.states.most_common()],
-        "known_good": verdicts[Verdict.KNOWN_GOOD],
-        "likely": verdicts[Verdict.LIKELY_STOCK],
+        "known_good": stock[VerdictKind.EXPECTED],
+        "likely": stock[VerdictKind.LIKELY],
         "rules": len(document.rules),
-        "changes": len(document.changes),
+        "changes": len(document.assessment.changes),
         "blind_spots": sum(len(host.blind_spots) for host in document.hosts),
     }
 
@@ -171,9 +164,7 @@ class _Interned:
 def _hosts(document: Document) -> Json:
     rules, scopes = _Interned(_rule_coverage), _Interned(_scope_coverage)
     facts, groups = _Interned(_pairs), _Interned(lambda names: [_text(name) for name in names])
-    stock: Mapping[str, Counter[Verdict]] = defaultdict(Counter)
-    for finding in document.findings:
-        stock[finding.host][finding.verdict] += 1
+    stock = document.stock
     rows = [
         [
             _text(host.name),
@@ -181,9 +172,10 @@ def _hosts(document: Document) -> Json:
             facts.number(host.facts),
             rules.number(host.rules),
             scopes.number(host.scopes),
-            stock[host.name][Verdict.KNOWN_GOOD],
-            stock[host.name][Verdict.LIKELY_STOCK],
-            _state_of(host),
+            stock[host.name][VerdictKind.EXPECTED],
+            stock[host.name][VerdictKind.LIKELY],
+            host.state,
+            list(map(_text, host.incomplete)),
             [list(map(_text, spot)) for spot in host.blind_spots],
         ]
         for host in document.hosts
@@ -195,12 +187,6 @@ def _hosts(document: Document) -> Json:
         "ruleCoverage": rules.values,
         "scopeCoverage": scopes.values,
     }
-
-
-def _state_of(host: HostReport) -> str:
-    if host.unreachable:
-        return Covered.UNREACHABLE
-    return Covered.COMPLETE if host.is_complete else Covered.PARTIAL
 
 
 def _rule_coverage(items: Any) -> object:  # noqa: ANN401 - a tuple of RuleCoverage, seen through _Interned
@@ -236,10 +222,11 @@ def _pairs(pairs: Pairs) -> list[list[str]]:
 def _entity(entity: Entity) -> Json:
     return {
         "kind": _text(entity.kind),
-        "label": _text(entity_label(entity)),
-        "name": _text(entity.name),
+        "label": _text(entity.label),
+        "name": _text(entity.title),
         "identity": _pairs(entity.identity),
         "attributes": _pairs(entity.attributes),
+        "ignored": _pairs(entity.ignored),
     }
 
 
@@ -251,27 +238,31 @@ def _side(value: str | None) -> str | None:
     return None if value is None else _text(value)
 
 
-def _finding(finding: Finding) -> Json:
+def _finding(document: Document, finding: Finding) -> Json:
+    prevalence, approval = finding.prevalence, finding.approval
     return {
-        "id": _text(finding.id),
+        "id": _text(finding.fingerprint),
         "host": _text(finding.host),
         "title": _text(finding.title),
         "severity": str(finding.severity),
         "certainty": str(finding.certainty),
         "state": str(finding.state),
-        "verdict": str(finding.verdict),
-        "open": finding.needs_attention,
-        "reasons": [_text(reason) for reason in finding.reasons],
-        "qualifiers": [_text(qualifier) for qualifier in finding.qualifiers],
-        "rules": [_text(rule) for rule in finding.rule_ids],
-        "techniques": [_text(technique) for technique in finding.techniques],
+        "verdict": str(finding.verdict.kind),
+        "what": str(finding.what),
+        "open": finding.is_open,
+        "why": [_text(reason) for reason in finding.why],
+        "excuses": [_text(excuse) for excuse in excuses(finding)],
+        "capped": _text(finding.capped),
+        "rules": [_text(rule) for rule in rule_ids(finding)],
+        "techniques": [_text(technique) for technique in techniques(finding)],
         "entity": _entity(finding.entity),
-        "changes": _attributes(finding.changes),
-        "evidence": [_evidence(row) for row in finding.evidence],
-        "hosts": finding.prevalence.hosts if finding.prevalence else None,
-        "of": finding.prevalence.of if finding.prevalence else None,
-        "approval": _text(finding.approval),
-        "triage": _pairs(finding.triage),
+        "changes": _attributes(attribute_changes(finding)),
+        "evidence": [_evidence(row) for row in evidence(document, finding)],
+        "hosts": prevalence.hosts if prevalence else None,
+        "of": prevalence.of if prevalence else None,
+        "prevalence": _text(str(prevalence or "")),
+        "approval": _text(f"{approval.owner} until {approval.expires}: {approval.reason}") if approval else "",
+        "triage": _pairs(document.triage.get(finding.fingerprint, ())),
     }
 
 
@@ -282,50 +273,52 @@ def _evidence(row: Evidence) -> Json:
         "severity": str(row.severity),
         "certainty": str(row.certainty or ""),
         "reason": _text(row.reason),
-        "qualifier": _text(row.qualifier),
+        "excuse": _text(row.excuse),
         "key": _text(row.key),
         "value": _text(row.value),
         "type": _text(row.type),
         "data": _text(row.data),
         "mtime": mtime(row.mtime),
         "scope": _text(row.scope_id),
-        "statement": _text(row.statement_id),
-        "raw": _text(row.raw_sha256),
+        "raw": [[_text(raw.statement_id), _text(raw.sha256)] for raw in row.raw],
     }
 
 
-def _change(change: Change) -> Json:
+def _change(change: ChangeRow) -> Json:
     return {
-        "host": _text(change.host),
+        "host": _text(change.hosts[0]) if len(change.hosts) == 1 else f"{len(change.hosts)} of {change.of} hosts",
+        "hosts": [_text(host) for host in change.hosts],
         "what": _text(change.what),
         "severity": str(change.severity),
-        "finding": _text(change.finding_id),
-        "reason": _text(change.reason),
-        "entity": _entity(change.entity),
+        "finding": _text(change.finding),
+        "why": _text(change.why),
+        "entity": _entity(change.entity) if change.entity else None,
         "changes": _attributes(change.attributes),
     }
 
 
-def _prevalence(item: EntityPrevalence) -> Json:
+def _prevalence(item: PrevalenceLine) -> Json:
     return {
         "entity": _entity(item.entity),
-        "hosts": item.prevalence.hosts,
-        "of": item.prevalence.of,
+        "hosts": item.total.hosts,
+        "of": item.total.of,
         "newOn": item.new_on,
-        "severity": str(item.severity),
-        "builds": [[_text(build), share.hosts, share.of] for build, share in item.builds],
+        "severity": str(item.verdict.severity),
+        "verdict": str(item.verdict.kind),
+        "builds": [[_text(share.build), share.hosts, share.of] for share in item.builds],
     }
 
 
-def _approval(approval: Approval) -> Json:
+def _approval(use: ApprovalUse) -> Json:
+    approval = use.approval
     return {
         "id": _text(approval.id),
         "owner": _text(approval.owner),
         "reason": _text(approval.reason),
-        "scope": _text(approval.scope),
+        "scope": _text(scope_of(approval)),
         "created": timestamp(approval.created),
         "expires": timestamp(approval.expires),
-        "uses": approval.uses,
-        "state": _text(approval.state),
-        "where": _text(approval.where),
+        "uses": use.uses,
+        "state": _text(use.state),
+        "where": _text(str(approval.where or "")),
     }

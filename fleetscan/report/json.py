@@ -10,24 +10,19 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from fleetscan.model.finding import Severity
+from fleetscan.model.finding import FindingState, Severity
 from fleetscan.report.csv import mtime, timestamp
-from fleetscan.report.document import State, entity_label
+from fleetscan.report.document import attribute_changes, changes, evidence, excuses, rule_ids, techniques
 from fleetscan.report.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from fleetscan.report.document import (
-        AttributeChange,
-        Change,
-        Document,
-        Entity,
-        Evidence,
-        Finding,
-        HostReport,
-        RuleInfo,
-    )
+    from fleetscan.baseline.approvals import Approval
+    from fleetscan.baseline.diff import AttributeChange
+    from fleetscan.domain.entity import Entity
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import ChangeRow, Document, Evidence, HostReport, RuleInfo
 
 ECS_VERSION = "8.17.0"
 SCHEMA = "finding.schema.json"
@@ -35,7 +30,7 @@ SCHEMA = "finding.schema.json"
 SCORES = {Severity.INFO: 0, Severity.LOW: 21, Severity.MEDIUM: 47, Severity.HIGH: 73, Severity.CRITICAL: 99}
 """Severity as the number that Elastic's own rules use."""
 
-_EVENT_TYPES = {State.NEW: "creation", State.CHANGED: "change", State.GONE: "deletion"}
+_EVENT_TYPES = {FindingState.NEW: "creation", FindingState.CHANGED: "change", FindingState.GONE: "deletion"}
 _CHANGE_TYPES = {"added": "creation", "removed": "deletion", "modified": "change", "replaced": "change"}
 _HIVES = {
     "HKEY_LOCAL_MACHINE": "HKLM",
@@ -74,10 +69,11 @@ def objects(document: Document) -> Iterator[dict[str, Any]]:
     hosts = {host.name: _host(host) for host in document.hosts}
     rules = {rule.id: rule for rule in document.rules}
     head = {"@timestamp": timestamp(document.sweep.finished), "ecs": {"version": ECS_VERSION}}
-    for finding in document.findings:
+    for finding in document.assessment.all_findings():
         yield {**head, "host": hosts.get(finding.host, {"name": finding.host}), **_finding(finding, rules, document)}
-    for change in document.changes:
-        yield {**head, "host": hosts.get(change.host, {"name": change.host}), **_change(change, document)}
+    for change in changes(document, folded=False):
+        name = change.hosts[0]
+        yield {**head, "host": hosts.get(name, {"name": name}), **_change(change, document)}
 
 
 def _host(host: HostReport) -> dict[str, Any]:
@@ -87,49 +83,56 @@ def _host(host: HostReport) -> dict[str, Any]:
 
 
 def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document) -> dict[str, Any]:
-    rows = [_evidence(row, rules) for row in finding.evidence]
-    registry = next((_registry(row) for row in finding.evidence if row.key), None)
+    rows = tuple(evidence(document, finding))
+    registry = next((_registry(row) for row in rows if row.key), None)
+    names = rule_ids(finding)
     detail = {
         "sweep": document.sweep.id,
         "baseline": document.sweep.baseline,
         "state": finding.state,
         "severity": str(finding.severity),
         "certainty": finding.certainty,
-        "verdict": finding.verdict,
-        "reasons": list(finding.reasons),
-        "qualifiers": list(finding.qualifiers),
+        "verdict": finding.verdict.kind,
+        "what": finding.what,
+        "why": list(finding.why),
+        "excuses": list(excuses(finding)),
+        "capped": finding.capped,
         "entity": entity_object(finding.entity),
-        "changes": [_attribute(change) for change in finding.changes],
-        "evidence": rows,
-        "approval": finding.approval,
+        "changes": [_attribute(change) for change in attribute_changes(finding)],
+        "evidence": [_evidence(row, rules) for row in rows],
+        "approval": _approval(finding.approval),
         "prevalence": _prevalence(finding),
-        "triage": dict(finding.triage),
+        "triage": dict(document.triage.get(finding.fingerprint, ())),
     }
     return {
         "message": finding.title,
         "event": {
-            "kind": "state" if finding.is_folded else "alert",
+            "kind": "alert" if finding.is_open else "state",
             "module": "fleetscan",
             "dataset": "fleetscan.finding",
             "category": ["configuration", "registry"],
             "type": [_EVENT_TYPES.get(finding.state, "info")],
-            "id": finding.id,
+            "id": finding.fingerprint,
             "severity": SCORES[finding.severity],
         },
-        "rule": {
-            "id": list(finding.rule_ids),
-            "name": [rules[name].title if name in rules else name for name in finding.rule_ids],
-        },
-        "threat": threat(finding.techniques),
+        "rule": {"id": list(names), "name": [rules[name].title if name in rules else name for name in names]},
+        "threat": threat(techniques(finding)),
         **({"registry": registry} if registry else {}),
         **({"dll": {"path": finding.entity.get("dll")}} if finding.entity.get("dll") else {}),
         "fleetscan": detail,
     }
 
 
-def _change(change: Change, document: Document) -> dict[str, Any]:
+def _approval(approval: Approval | None) -> dict[str, str] | None:
+    if approval is None:
+        return None
+    return {"id": approval.id, "owner": approval.owner, "expires": timestamp(approval.expires)}
+
+
+def _change(change: ChangeRow, document: Document) -> dict[str, Any]:
+    label = change.entity.label if change.entity else "the whole host"
     return {
-        "message": f"{change.what}: {entity_label(change.entity)}",
+        "message": f"{change.what}: {label}",
         "event": {
             "kind": "event",
             "module": "fleetscan",
@@ -143,9 +146,9 @@ def _change(change: Change, document: Document) -> dict[str, Any]:
             "baseline": document.sweep.baseline,
             "change": change.what,
             "severity": str(change.severity),
-            "finding": change.finding_id,
-            "reason": change.reason,
-            "entity": entity_object(change.entity),
+            "finding": change.finding,
+            "why": change.why,
+            "entity": entity_object(change.entity) if change.entity else None,
             "changes": [_attribute(attribute) for attribute in change.attributes],
         },
     }
@@ -155,19 +158,19 @@ def entity_object(entity: Entity) -> dict[str, Any]:
     """The entity as nested names and values."""
     return {
         "kind": entity.kind,
-        "name": entity.name,
+        "name": entity.title,
         "identity": dict(entity.identity),
         "attributes": dict(entity.attributes),
     }
 
 
-def threat(techniques: tuple[str, ...]) -> dict[str, Any]:
+def threat(names: tuple[str, ...]) -> dict[str, Any]:
     """ECS ``threat`` for ATT&CK technique ids; sub-techniques stand in their own field."""
     return {
         "framework": "MITRE ATT&CK",
         "technique": {
-            "id": sorted({technique.partition(".")[0] for technique in techniques}),
-            "subtechnique": {"id": sorted(technique for technique in techniques if "." in technique)},
+            "id": sorted({technique.partition(".")[0] for technique in names}),
+            "subtechnique": {"id": sorted(technique for technique in names if "." in technique)},
         },
     }
 
@@ -193,15 +196,14 @@ def _evidence(row: Evidence, rules: Mapping[str, RuleInfo]) -> dict[str, Any]:
         "rule_sha256": rule.digest if rule else "",
         "severity": str(row.severity),
         "certainty": row.certainty or "",
-        "qualifier": row.qualifier,
+        "excuse": row.excuse,
         "key": row.key,
         "value": row.value,
         "type": row.type,
         "data": row.data,
         "mtime": mtime(row.mtime),
         "scope": row.scope_id,
-        "statement": row.statement_id,
-        "raw_sha256": row.raw_sha256,
+        "raw": [{"statement": raw.statement_id, "sha256": raw.sha256} for raw in row.raw],
     }
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Any
 
+from fleetscan.report.document import techniques
 from fleetscan.report.escape import visible
 
 if TYPE_CHECKING:
-    from fleetscan.report.document import Document, Finding
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import Document
 
 LAYER_VERSION = "4.5"
 NAVIGATOR_VERSION = "4.9.0"
@@ -18,11 +20,11 @@ COMMENT_HOSTS = 10
 def layer(document: Document) -> dict[str, Any]:
     """The layer; a technique that some rule looks for is in it with score 0 when nothing was found."""
     by_technique: dict[str, list[Finding]] = defaultdict(list)
-    for finding in document.attention:
-        for technique in finding.techniques:
+    for finding in document.open_findings:
+        for technique in techniques(finding):
             by_technique[technique].append(finding)
     looked_for = Counter(technique for rule in document.rules for technique in rule.techniques)
-    techniques = sorted(by_technique.keys() | looked_for.keys())
+    names = sorted(by_technique.keys() | looked_for.keys())
     return {
         "name": f"fleetscan {document.sweep.id}",
         "versions": {"navigator": NAVIGATOR_VERSION, "layer": LAYER_VERSION},
@@ -30,7 +32,7 @@ def layer(document: Document) -> dict[str, Any]:
         "description": f"Findings that need attention, sweep {document.sweep.id}, {len(document.hosts)} hosts",
         "filters": {"platforms": ["Windows"]},
         "sorting": 3,
-        "techniques": [_technique(name, by_technique[name], looked_for[name]) for name in techniques],
+        "techniques": [_technique(name, by_technique[name], looked_for[name]) for name in names],
         "gradient": {
             "colors": ["#8ec843", "#ffe766", "#ff6666"],
             "minValue": 0,

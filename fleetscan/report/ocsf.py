@@ -4,25 +4,31 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fleetscan.model.finding import Certainty, Severity
+from fleetscan.model.finding import Certainty, FindingState, Severity
 from fleetscan.report.csv import mtime
-from fleetscan.report.document import State
+from fleetscan.report.document import evidence, excuses, rule_ids, techniques
 from fleetscan.report.json import entity_object, to_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from datetime import datetime
 
-    from fleetscan.report.document import Document, Evidence, Finding, RuleInfo
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import Document, Evidence, RuleInfo
 
 OCSF_VERSION = "1.4.0"
 SCHEMA = "ocsf.schema.json"
 CLASS_UID = 2004
 
 CREATE, UPDATE, CLOSE = 1, 2, 3
-_ACTIVITIES = {State.STILL_THERE: UPDATE, State.CHANGED: UPDATE, State.APPROVED: UPDATE, State.GONE: CLOSE}
+_ACTIVITIES = {
+    FindingState.STILL_THERE: UPDATE,
+    FindingState.CHANGED: UPDATE,
+    FindingState.APPROVED: UPDATE,
+    FindingState.GONE: CLOSE,
+}
 _ACTIVITY_NAMES = {CREATE: "Create", UPDATE: "Update", CLOSE: "Close"}
-_STATUSES = {State.APPROVED: (3, "Suppressed"), State.GONE: (4, "Resolved")}
+_STATUSES = {FindingState.APPROVED: (3, "Suppressed"), FindingState.GONE: (4, "Resolved")}
 _NEW = (1, "New")
 _SEVERITIES = {
     Severity.INFO: (1, "Informational"),
@@ -42,7 +48,7 @@ def lines(document: Document) -> Iterator[str]:
 def objects(document: Document) -> Iterator[dict[str, Any]]:
     """The objects behind the lines."""
     rules = {rule.id: rule for rule in document.rules}
-    return (_finding(finding, rules, document) for finding in document.findings if not finding.is_folded)
+    return (_finding(finding, rules, document) for finding in document.assessment.findings if not finding.is_stock)
 
 
 def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document) -> dict[str, Any]:
@@ -65,7 +71,7 @@ def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document
         "status": status,
         "confidence_id": confidence_id,
         "confidence": confidence,
-        "is_alert": finding.needs_attention,
+        "is_alert": finding.is_open,
         "message": finding.title,
         "metadata": {
             "version": OCSF_VERSION,
@@ -74,12 +80,13 @@ def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document
         },
         "finding_info": _info(finding, rules, document),
         "resources": [{"type": "host", "name": finding.host}],
-        "evidences": [{"name": row.source, "data": _evidence(row)} for row in finding.evidence],
+        "evidences": [{"name": row.source, "data": _evidence(row)} for row in evidence(document, finding)],
         "unmapped": {
             "entity": entity_object(finding.entity),
             "state": finding.state,
-            "verdict": finding.verdict,
-            "qualifiers": list(finding.qualifiers),
+            "verdict": finding.verdict.kind,
+            "what": finding.what,
+            "excuses": list(excuses(finding)),
         },
     }
 
@@ -87,15 +94,15 @@ def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document
 def _info(finding: Finding, rules: Mapping[str, RuleInfo], document: Document) -> dict[str, Any]:
     analytics = [
         {"type_id": 1, "type": "Rule", "uid": name, "name": rules[name].title if name in rules else name}
-        for name in finding.rule_ids
+        for name in rule_ids(finding)
     ]
     return {
-        "uid": finding.id,
+        "uid": finding.fingerprint,
         "title": finding.title,
-        "desc": " ".join(finding.reasons),
+        "desc": " ".join(finding.why),
         "created_time": _milliseconds(document.sweep.finished),
         "types": [finding.entity.kind],
-        "attacks": [_attack(technique) for technique in finding.techniques],
+        "attacks": [_attack(technique) for technique in techniques(finding)],
         **({"analytic": analytics[0]} if analytics else {}),
         **({"related_analytics": analytics[1:]} if analytics[1:] else {}),
     }
@@ -106,18 +113,17 @@ def _attack(technique: str) -> dict[str, Any]:
     return {"technique": {"uid": parent}, **({"sub_technique": {"uid": technique}} if dot else {})}
 
 
-def _evidence(row: Evidence) -> dict[str, str]:
+def _evidence(row: Evidence) -> dict[str, Any]:
     return {
         "reason": row.reason,
-        "qualifier": row.qualifier,
+        "excuse": row.excuse,
         "registry_key": row.key,
         "registry_value": row.value,
         "registry_type": row.type,
         "registry_data": row.data,
         "registry_mtime": mtime(row.mtime),
         "scope": row.scope_id,
-        "statement": row.statement_id,
-        "raw_sha256": row.raw_sha256,
+        "raw": [{"statement": raw.statement_id, "sha256": raw.sha256} for raw in row.raw],
     }
 
 

@@ -6,16 +6,17 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 from uuid import NAMESPACE_URL, uuid5
 
-from fleetscan.model.finding import Severity
+from fleetscan.model.finding import FindingState, Severity
 from fleetscan.report.csv import timestamp
-from fleetscan.report.document import State
+from fleetscan.report.document import evidence, excuses, rule_ids, techniques
 from fleetscan.report.escape import visible
 from fleetscan.report.json import SCORES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from fleetscan.report.document import Document, Evidence, Finding, HostReport, RuleInfo
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import Document, Evidence, HostReport, RuleInfo
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 INFORMATION_URI = "https://github.com/fleetscan/fleetscan"
@@ -29,17 +30,17 @@ _LEVELS = {
     Severity.CRITICAL: "error",
 }
 _BASELINE_STATES = {
-    State.NEW: "new",
-    State.CHANGED: "updated",
-    State.STILL_THERE: "unchanged",
-    State.APPROVED: "unchanged",
-    State.GONE: "absent",
+    FindingState.NEW: "new",
+    FindingState.CHANGED: "updated",
+    FindingState.STILL_THERE: "unchanged",
+    FindingState.APPROVED: "unchanged",
+    FindingState.GONE: "absent",
 }
 
 
 def log(document: Document) -> dict[str, Any]:
     """The whole log: one run."""
-    findings = [finding for finding in document.findings if not finding.is_folded]
+    findings = [finding for finding in document.assessment.findings if not finding.is_stock]
     descriptors = [*map(_descriptor, document.rules), *_own_descriptors(document.rules, findings)]
     index = {descriptor["id"]: position for position, descriptor in enumerate(descriptors)}
     baseline = document.sweep.baseline
@@ -55,7 +56,7 @@ def log(document: Document) -> dict[str, Any]:
         "automationDetails": {"id": f"fleetscan/{quote(document.sweep.id, safe='')}"},
         "invocations": [_invocation(document)],
         "columnKind": "unicodeCodePoints",
-        "results": [_result(finding, index, compared=bool(baseline)) for finding in findings],
+        "results": [_result(document, finding, index) for finding in findings],
     }
     if baseline:
         run["baselineGuid"] = str(uuid5(NAMESPACE_URL, f"fleetscan:baseline:{visible(baseline)}"))
@@ -95,42 +96,42 @@ def _own_descriptors(rules: Iterable[RuleInfo], findings: Iterable[Finding]) -> 
 
 
 def _rule_id(finding: Finding) -> str:
-    source = finding.evidence[0].source if finding.evidence else "baseline"
-    return visible(finding.rule_ids[0]) if finding.rule_ids else f"fleetscan/{visible(source)}"
+    if finding.hits:
+        return visible(finding.hits[0].rule_id)
+    return "fleetscan/baseline" if finding.verdict.is_fine else "fleetscan/known-good"
 
 
-def _result(finding: Finding, index: Mapping[str, int], *, compared: bool) -> dict[str, Any]:
+def _result(document: Document, finding: Finding, index: Mapping[str, int]) -> dict[str, Any]:
     rule = _rule_id(finding)
-    rows = [row for row in finding.evidence if row.key]
-    result = {
+    rows = [row for row in evidence(document, finding) if row.key]
+    result: dict[str, Any] = {
         "ruleId": rule,
         "ruleIndex": index[rule],
         "level": _LEVELS[finding.severity],
         "message": {"text": _message(finding)},
         "locations": [_location(finding.host, rows[0] if rows else None)],
-        "partialFingerprints": {FINGERPRINT: visible(finding.id)},
+        "partialFingerprints": {FINGERPRINT: visible(finding.fingerprint)},
         "rank": float(SCORES[finding.severity]),
         "properties": {
             "certainty": finding.certainty,
-            "verdict": finding.verdict,
-            "rules": [visible(name) for name in finding.rule_ids],
-            "tags": [visible(technique) for technique in finding.techniques],
-            "rawSha256": sorted({row.raw_sha256 for row in rows if row.raw_sha256}),
+            "verdict": finding.verdict.kind,
+            "rules": [visible(name) for name in rule_ids(finding)],
+            "tags": [visible(technique) for technique in techniques(finding)],
+            "rawSha256": sorted({raw.sha256 for row in rows for raw in row.raw}),
         },
     }
     if len(rows) > 1:
         result["relatedLocations"] = [{"id": n, **_location(finding.host, row)} for n, row in enumerate(rows[1:])]
-    if compared and finding.state in _BASELINE_STATES:
+    if document.sweep.baseline and finding.state in _BASELINE_STATES:
         result["baselineState"] = _BASELINE_STATES[finding.state]
-    if finding.state is State.APPROVED:
-        result["suppressions"] = [
-            {"kind": "external", "status": "accepted", "justification": visible(finding.approval)}
-        ]
+    if finding.approval:
+        words = f"{finding.approval.owner} until {finding.approval.expires}: {finding.approval.reason}"
+        result["suppressions"] = [{"kind": "external", "status": "accepted", "justification": visible(words)}]
     return result
 
 
 def _message(finding: Finding) -> str:
-    parts = (f"{finding.host}: {finding.title}", *finding.reasons, *finding.qualifiers)
+    parts = (f"{finding.host}: {finding.title}", *finding.why, *excuses(finding))
     return ". ".join(visible(part) for part in parts if part)
 
 

@@ -6,14 +6,15 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from fleetscan.model.finding import FindingState
 from fleetscan.model.snapshot import Reason
-from fleetscan.report.document import State
 from fleetscan.report.escape import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from fleetscan.report.document import Document, Finding, HostReport
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import Document, HostReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +31,7 @@ def next_steps(document: Document) -> tuple[Step, ...]:
 
 
 def _steps(document: Document) -> Iterator[Step]:
-    worst = max(document.attention, key=lambda finding: finding.severity, default=None)
+    worst = max(document.open_findings, key=lambda finding: finding.severity, default=None)
     if worst is not None:
         yield from _for_finding(worst)
     lost = [host for host in document.hosts if host.unreachable]
@@ -41,7 +42,7 @@ def _steps(document: Document) -> Iterator[Step]:
             "Remember this state, so that the next sweep tells what is new.",
             f"fleetscan baseline create first --sweep {sweep}",
         )
-    if any(finding.state is State.GONE for finding in document.findings) or document.changes:
+    if document.assessment.changes or document.states[FindingState.GONE]:
         yield Step("See every difference, attribute by attribute.", f"fleetscan diff {_word(document.sweep.baseline)}")
     yield Step(
         "Hand it on: a page for people, a CSV package for auditors.",
@@ -50,7 +51,7 @@ def _steps(document: Document) -> Iterator[Step]:
 
 
 def _for_finding(finding: Finding) -> Iterator[Step]:
-    name = _word(finding.id)
+    name = _word(finding.fingerprint)
     yield Step(
         f"Look at the worst one: file, signature, processes and events on {visible(finding.host)}.",
         f"fleetscan triage {name}",

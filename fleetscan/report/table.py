@@ -9,15 +9,16 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
-from fleetscan.model.finding import Severity
-from fleetscan.report.document import Covered, State, Verdict, entity_label
+from fleetscan.model.finding import FindingState, Severity, VerdictKind
+from fleetscan.report.document import Covered, attribute_changes, excuses, is_listed, rule_ids
 from fleetscan.report.escape import visible
 from fleetscan.report.steps import next_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from fleetscan.report.document import Document, Finding, HostReport
+    from fleetscan.findings.model import Finding
+    from fleetscan.report.document import Document, HostReport
 
 DEFAULT_WIDTH = 100
 """Where the output is no terminal."""
@@ -71,24 +72,22 @@ def _heading(document: Document, width: int) -> Iterator[str]:
 
 def _findings(document: Document, width: int, *, colour: bool, everything: bool) -> Iterator[str]:
     titles = {rule.id: rule.title for rule in document.rules}
+    stock = document.stock
     of_host: Mapping[str, list[Finding]] = defaultdict(list)
-    for finding in document.findings:
+    for finding in document.assessment.all_findings() if everything else document.assessment.findings:
         of_host[finding.host].append(finding)
     quiet: list[HostReport] = []
     for host in document.hosts:
-        shown = [finding for finding in of_host[host.name] if everything or _is_listed(finding)]
+        shown = [finding for finding in of_host[host.name] if everything or is_listed(finding)]
         if not shown:
             quiet.append(host)
             continue
         yield ""
         yield from wrap(_host_line(host), width)
         yield _table(shown, titles, width, colour=colour)
-        yield from wrap(_folded(of_host[host.name], everything=everything), width, indent="  ")
-    yield from _quiet_hosts([host for host in quiet if not host.unreachable], of_host, width)
-
-
-def _is_listed(finding: Finding) -> bool:
-    return finding.needs_attention or (finding.state is State.GONE and not finding.is_folded)
+        folded = "" if everything else _folded(stock[host.name], of_host[host.name])
+        yield from wrap(folded, width, indent="  ")
+    yield from _quiet_hosts([host for host in quiet if not host.unreachable], stock, of_host, width)
 
 
 def _host_line(host: HostReport) -> str:
@@ -97,7 +96,7 @@ def _host_line(host: HostReport) -> str:
 
 
 def _table(findings: Iterable[Finding], titles: Mapping[str, str], width: int, *, colour: bool) -> str:
-    rows = sorted(findings, key=lambda finding: (-finding.severity, finding.certainty, finding.title))
+    rows = sorted(findings, key=lambda finding: (-finding.severity, finding.certainty, finding.entity.ident))
     words = [(str(finding.severity), str(finding.certainty), str(finding.state)) for finding in rows]
     fixed = sum(_column_width(header, column) for header, column in zip(_FIXED, zip(*words, strict=True), strict=True))
     rest = width - fixed - 2 * (len(_HEADERS) - 1)
@@ -107,7 +106,7 @@ def _table(findings: Iterable[Finding], titles: Mapping[str, str], width: int, *
             _paint(severity, finding.severity) if colour else severity,
             certainty,
             state,
-            _lines((titles.get(rule, rule) for rule in finding.rule_ids), rules_width),
+            _lines((titles.get(rule, rule) for rule in rule_ids(finding)), rules_width),
             _lines(_what(finding), rest - rules_width),
         )
         for finding, (severity, certainty, state) in zip(rows, words, strict=True)
@@ -117,52 +116,59 @@ def _table(findings: Iterable[Finding], titles: Mapping[str, str], width: int, *
 
 def _what(finding: Finding) -> Iterator[str]:
     entity = finding.entity
-    yield entity_label(entity)
-    changed = {change.name: change for change in finding.changes}
+    changes = attribute_changes(finding)
+    yield finding.title
+    changed = {change.name for change in changes}
     for name, value in entity.attributes:
         if name in {"dll", "function"} and value and name not in changed:
             yield f"{name} {value}"
-    for change in finding.changes:
+    for change in changes:
         yield f"{change.name}: {_side(change.old)} -> {_side(change.new)}"
-    yield from finding.reasons[:2]
-    yield from finding.qualifiers
+    yield from finding.why[:2]
+    yield from excuses(finding)
+    if finding.capped:
+        yield finding.capped
     if finding.prevalence:
         yield f"on {finding.prevalence} hosts"
     if finding.approval:
-        yield f"approved: {finding.approval}"
-    yield f"finding {finding.id}"
+        yield f"approved by {finding.approval.owner} until {finding.approval.expires}: {finding.approval.reason}"
+    yield f"finding {finding.fingerprint}"
 
 
 def _side(value: str | None) -> str:
     return "(absent)" if value is None else value
 
 
-def _folded(findings: Iterable[Finding], *, everything: bool) -> str:
+def _folded(stock: Counter[VerdictKind], findings: Iterable[Finding]) -> str:
     """The one line for what is not listed."""
-    verdicts = Counter(finding.verdict for finding in findings if finding.is_folded)
-    approved = sum(finding.state is State.APPROVED and not finding.is_folded for finding in findings)
-    parts = [
-        f"{number} {word}"
-        for number, word in (
-            (verdicts[Verdict.KNOWN_GOOD], "known good"),
-            (verdicts[Verdict.LIKELY_STOCK], "likely stock, unconfirmed"),
-            (approved, "approved"),
-        )
-        if number
-    ]
-    return "" if everything or not parts else f"not listed: {'; '.join(parts)} (--all lists them)"
+    rest = [finding for finding in findings if not is_listed(finding) and not finding.is_stock]
+    approved = sum(finding.state is FindingState.APPROVED for finding in rest)
+    parts = (
+        (stock[VerdictKind.EXPECTED], "known good"),
+        (stock[VerdictKind.LIKELY], "likely stock, unconfirmed"),
+        (approved, "approved"),
+        (len(rest) - approved, "of severity info"),
+    )
+    text = "; ".join(f"{number} {word}" for number, word in parts if number)
+    return f"not listed: {text} (--all lists them)" if text else ""
 
 
-def _quiet_hosts(hosts: Sequence[HostReport], of_host: Mapping[str, list[Finding]], width: int) -> Iterator[str]:
+def _quiet_hosts(
+    hosts: Sequence[HostReport],
+    stock: Mapping[str, Counter[VerdictKind]],
+    of_host: Mapping[str, list[Finding]],
+    width: int,
+) -> Iterator[str]:
     if not hosts:
         return
     yield ""
     if len(hosts) >= MANY_HOSTS:
-        everything = [finding for host in hosts for finding in of_host[host.name]]
-        yield from wrap(f"{len(hosts)} hosts without findings. {_folded(everything, everything=False)}", width)
+        total = sum((stock[host.name] for host in hosts), Counter[VerdictKind]())
+        folded = _folded(total, (finding for host in hosts for finding in of_host[host.name]))
+        yield from wrap(f"{len(hosts)} hosts without findings. {folded}", width)
         return
     for host in hosts:
-        folded = _folded(of_host[host.name], everything=False)
+        folded = _folded(stock[host.name], of_host[host.name])
         yield from wrap(f"{host.name}: no findings{'; ' if folded else ''}{folded}", width)
 
 
@@ -215,7 +221,7 @@ def _summary(document: Document, width: int, *, colour: bool) -> Iterator[str]:
         for severity in sorted(Severity, reverse=True)
         if severities[severity]
     ]
-    states = [f"{number} {state}" for state, number in document.states.items() if state is not State.NO_BASELINE]
+    states = [f"{number} {state}" for state, number in document.states.items() if state is not FindingState.NO_BASELINE]
     yield ""
     yield f"Findings: {', '.join(parts) or 'none'}"
     if states:

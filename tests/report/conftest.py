@@ -17,27 +17,37 @@ import jsonschema
 import pytest
 from playwright.sync_api import sync_playwright
 
-from fleetscan.model.finding import Certainty, Severity
+from fleetscan.baseline.approvals import Approval, ApprovalUse
+from fleetscan.baseline.diff import AttributeChange, Change, ChangeKind
+from fleetscan.baseline.grade import Graded
+from fleetscan.domain.entity import Entity
+from fleetscan.domain.verdicts import Verdict
+from fleetscan.errors import Place
+from fleetscan.findings.model import (
+    Assessment,
+    Finding,
+    FleetChange,
+    Gap,
+    HostChange,
+    Prevalence,
+    PrevalenceLine,
+    RuleHit,
+    StockGroup,
+)
+from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
+from fleetscan.model.host import HostId
+from fleetscan.model.registry import RegistryRow
 from fleetscan.report.document import (
-    Approval,
-    AttributeChange,
-    Change,
     Covered,
     Document,
-    Entity,
-    EntityPrevalence,
-    Evidence,
-    Finding,
     HostReport,
-    Prevalence,
+    RawHash,
     RuleCoverage,
     RuleInfo,
     ScopeCoverage,
     ScopeInfo,
-    State,
     StatementInfo,
     SweepInfo,
-    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -75,43 +85,92 @@ LSP_RULE = RuleInfo(
 )
 
 
+HIJACK = "3a91c07be2d4"
+APPROVED = "a99c07be2d44"
+PROVIDER = "77d0aa19c3f1"
+
+EVIL_SIP = Entity(
+    kind="sip",
+    identity=(("view", "native"), ("set", "CryptSIPDllVerifyIndirectData"), ("id", PE_SIP)),
+    title="PE files",
+    attributes=(("dll", "c:\\users\\public\\sip.dll"), ("function", "DbgUiContinue")),
+    ignored=(("raw", "C:\\Users\\Public\\sip.dll"),),
+    keys=(f"{PROVIDERS}\\CryptSIPDllVerifyIndirectData\\{{{PE_SIP}}}",),
+    rows=(
+        RegistryRow(f"{PROVIDERS}\\CryptSIPDllVerifyIndirectData\\{{{PE_SIP}}}", "FuncName", "REG_SZ", "DbgUiContinue"),
+    ),
+)
+SIP_CHANGE = Graded(
+    change=Change(
+        kind=ChangeKind.REPLACED,
+        after=EVIL_SIP,
+        attributes=(AttributeChange("dll", "c:\\windows\\system32\\wintrust.dll", "c:\\users\\public\\sip.dll"),),
+    ),
+    what=What.REPLACED,
+    severity=Severity.HIGH,
+    why="the same identity loads another file",
+)
+LSP = Entity(
+    kind="winsock_protocol",
+    identity=(("view", "64"), ("provider", "0EA1E14E-2C5B-4A7C-A2D2-8AE1C44AE001"), ("chain", "layered")),
+    title="Acme Layer",
+    attributes=(("dll", "c:\\programdata\\net\\lsp64.dll"), ("family", "2"), ("type", "1"), ("protocol", "6")),
+)
+LSP_CHANGE = Graded(
+    change=Change(kind=ChangeKind.ADDED, after=LSP),
+    what=What.NEW,
+    severity=Severity.MEDIUM,
+    why="new since the baseline",
+)
+
+
+UPDATED = ("ws-07", "ws-08", "ws-09")
+UPDATE = Graded(
+    change=Change(
+        kind=ChangeKind.MODIFIED,
+        after=Entity(kind="winsock_scalar", identity=(("name", "WinSock_Registry_Version"),)),
+        attributes=(AttributeChange("data", "2.0", "2.2"),),
+    ),
+    what=What.CHANGED,
+    severity=Severity.INFO,
+    why="changed since the baseline",
+)
+
+
+def verdict(kind: VerdictKind, what: What, severity: Severity, why: str) -> Verdict:
+    """A verdict of the known-good list."""
+    return Verdict(kind=kind, what=what, severity=severity, why=why)
+
+
+def sip_hit(row: RegistryRow) -> RuleHit:
+    """A certain hit of the SIP rule."""
+    return RuleHit(
+        rule_id=SIP_RULE.id,
+        title=SIP_RULE.title,
+        severity=Severity.MEDIUM,
+        certainty=Certainty.CERTAIN,
+        row=row,
+        scope_id="s-0001",
+        techniques=("T1553.003",),
+    )
+
+
 def hijack(host: str = "ws-07", **changes: Any) -> Finding:  # noqa: ANN401 - tests name the fields they change
     """A stock SIP that loads another DLL."""
     finding = Finding(
-        id="f-3a91c07be2d4",
-        host=host,
-        title="SIP hijack: PE files verify with C:\\Users\\Public\\sip.dll",
+        fingerprint=HIJACK,
+        host=HostId(host),
+        entity=EVIL_SIP,
+        verdict=verdict(VerdictKind.HIJACK, What.HIJACKED, Severity.HIGH, "the GUID is stock, the DLL is not"),
         severity=Severity.HIGH,
         certainty=Certainty.CERTAIN,
-        entity=Entity(
-            kind="sip",
-            identity=(("view", "native"), ("set", "CryptSIPDllVerifyIndirectData"), ("id", PE_SIP)),
-            name="PE files",
-            attributes=(("dll", "C:\\Users\\Public\\sip.dll"), ("function", "DbgUiContinue")),
+        what=What.HIJACKED,
+        why=("stock is C:\\Windows\\System32\\WINTRUST.DLL, CryptSIPVerifyIndirectData", "New SIP provider (certain)"),
+        state=FindingState.CHANGED,
+        hits=(
+            sip_hit(RegistryRow(EVIL_SIP.keys[0], "Dll", "REG_SZ", "C:\\Users\\Public\\sip.dll", mtime=1_763_750_000)),
         ),
-        state=State.CHANGED,
-        verdict=Verdict.HIJACK,
-        reasons=("stock is C:\\Windows\\System32\\WINTRUST.DLL, CryptSIPVerifyIndirectData",),
-        rule_ids=(SIP_RULE.id,),
-        techniques=("T1553.003",),
-        changes=(AttributeChange("dll", "C:\\Windows\\System32\\WINTRUST.DLL", "C:\\Users\\Public\\sip.dll"),),
-        evidence=(
-            Evidence(
-                source=SIP_RULE.id,
-                rule_id=SIP_RULE.id,
-                severity=Severity.MEDIUM,
-                certainty=Certainty.CERTAIN,
-                key=f"{PROVIDERS}\\CryptSIPDllVerifyIndirectData\\{{{PE_SIP}}}",
-                value="Dll",
-                type="REG_SZ",
-                data="C:\\Users\\Public\\sip.dll",
-                mtime=1_763_750_000,
-                scope_id="s-0001",
-                statement_id="q-0001",
-                raw_sha256=RAW,
-            ),
-            Evidence(source="known good", reason="the GUID is stock, the DLL is not", severity=Severity.HIGH),
-        ),
+        change=SIP_CHANGE,
         prevalence=Prevalence(1, 4),
     )
     return replace(finding, **changes)
@@ -119,61 +178,59 @@ def hijack(host: str = "ws-07", **changes: Any) -> Finding:  # noqa: ANN401 - te
 
 def layered_provider() -> Finding:
     """A layered service provider that only a process name could excuse."""
+    row = RegistryRow(
+        "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WinSock2\\Parameters\\Protocol_Catalog9"
+        "\\Catalog_Entries64\\000000000013",
+        "PackedCatalogItem",
+        "REG_BINARY",
+        "433A5C50726F6772616D44617461",
+    )
     return Finding(
-        id="f-77d0aa19c3f1",
-        host="srv-02",
-        title="Layered service provider C:\\ProgramData\\net\\lsp64.dll",
+        fingerprint=PROVIDER,
+        host=HostId("srv-02"),
+        entity=LSP,
+        verdict=verdict(VerdictKind.UNKNOWN, What.NEW, Severity.MEDIUM, "no list knows this provider"),
         severity=Severity.MEDIUM,
         certainty=Certainty.POSSIBLE,
-        entity=Entity(
-            kind="winsock_protocol",
-            identity=(("view", "64"), ("provider", "0EA1E14E-2C5B-4A7C-A2D2-8AE1C44AE001"), ("chain", "layered")),
-            name="Acme Layer",
-            attributes=(("dll", "C:\\ProgramData\\net\\lsp64.dll"), ("family", "2"), ("type", "1"), ("protocol", "6")),
-        ),
-        state=State.NEW,
-        verdict=Verdict.UNKNOWN,
-        rule_ids=(LSP_RULE.id,),
-        techniques=("T1547.001",),
-        evidence=(
-            Evidence(
-                source=LSP_RULE.id,
+        what=What.NEW,
+        why=("no list knows this provider",),
+        state=FindingState.NEW,
+        hits=(
+            RuleHit(
                 rule_id=LSP_RULE.id,
+                title=LSP_RULE.title,
                 severity=Severity.MEDIUM,
                 certainty=Certainty.POSSIBLE,
-                qualifier="possible, unless written by C:\\Windows\\System32\\MsiExec.exe",
-                key="HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WinSock2\\Parameters\\Protocol_Catalog9"
-                "\\Catalog_Entries64\\000000000013",
-                value="PackedCatalogItem",
-                type="REG_BINARY",
-                data="433A5C50726F6772616D44617461",
+                row=row,
+                excuse="possible, unless written by C:\\Windows\\System32\\MsiExec.exe",
                 scope_id="s-0002",
-                statement_id="q-0002",
-                raw_sha256=RAW,
+                techniques=("T1547.001",),
             ),
         ),
+        change=LSP_CHANGE,
         prevalence=Prevalence(1, 4),
     )
 
 
-def stock(host: str, verdict: Verdict = Verdict.KNOWN_GOOD) -> Finding:
+def stock(host: str, kind: VerdictKind = VerdictKind.EXPECTED) -> Finding:
     """A stock registration that the seed rules match."""
+    name = "CryptSIPDllGetSignedDataMsg" if kind is VerdictKind.EXPECTED else "CryptSIPDllGetCaps"
+    key = f"{PROVIDERS}\\{name}\\{{{PE_SIP}}}"
     return Finding(
-        id=f"f-stock-{host}-{verdict.name.lower()}",
-        host=host,
-        title="SIP of PE files",
-        severity=Severity.INFO,
-        certainty=Certainty.CERTAIN,
+        fingerprint="0" * 12,
+        host=HostId(host),
         entity=Entity(
             kind="sip",
-            identity=(("view", "native"), ("set", "CryptSIPDllGetSignedDataMsg"), ("id", PE_SIP)),
-            attributes=(("dll", "WINTRUST.DLL"), ("function", "CryptSIPGetSignedDataMsg")),
+            identity=(("view", "native"), ("set", name), ("id", PE_SIP)),
+            attributes=(("dll", "wintrust.dll"), ("function", "CryptSIPGetSignedDataMsg")),
+            keys=(key,),
         ),
-        verdict=verdict,
-        rule_ids=(SIP_RULE.id,),
-        evidence=(
-            Evidence(source=SIP_RULE.id, rule_id=SIP_RULE.id, key=f"{PROVIDERS}\\x", value="Dll", data="WINTRUST.DLL"),
-        ),
+        verdict=verdict(kind, What.STOCK, Severity.INFO, "stock"),
+        severity=Severity.INFO,
+        certainty=Certainty.CERTAIN,
+        what=What.STOCK,
+        why=(),
+        hits=(sip_hit(RegistryRow(key, "Dll", "REG_SZ", "WINTRUST.DLL")),),
     )
 
 
@@ -198,7 +255,7 @@ def host(name: str, *, found: str = "", lost: str = "", partial: str = "") -> Ho
             for rule_id, status in ((SIP_RULE.id, rule), (LSP_RULE.id, second))
         ),
         scopes=(
-            ScopeCoverage(scope_id="s-0001", status=scope, reason=lost, rows=0 if lost else 168),
+            ScopeCoverage(scope_id="s-0001", status=scope, reason=lost),
             ScopeCoverage(
                 scope_id="s-0002",
                 status=Covered.PARTIAL if partial else scope,
@@ -206,16 +263,27 @@ def host(name: str, *, found: str = "", lost: str = "", partial: str = "") -> Ho
                 detail="2 keys" if partial else "",
             ),
         ),
-        started=STARTED,
         finished=FINISHED,
     )
 
 
 def ordinary_document() -> Document:
     """Five hosts: two with findings, one clean, one partly read, one lost."""
-    approved = hijack(
-        "ws-08", id="f-approved0001", state=State.APPROVED, approval="a-1 (CISO, until 2027-03-01)", changes=()
+    pilot = Approval(
+        id="a-1",
+        owner="CISO",
+        reason="pilot of the new signing service",
+        created=date(2026, 11, 1),
+        expires=date(2027, 3, 1),
+        scope="host",
+        hosts=("ws-08",),
+        kind="sip",
+        identity=EVIL_SIP.identity,
+        attributes=EVIL_SIP.attributes,
+        where=Place("approvals.yml", 3),
     )
+    old = replace(pilot, id="a-2", owner="IT", reason="old VPN", scope="fleet", expires=date(2026, 1, 31), where=None)
+    approved = hijack("ws-08", fingerprint=APPROVED, state=FindingState.APPROVED, approval=pilot, change=None)
     return Document(
         sweep=SweepInfo(
             id="20261121-2000-7f3a",
@@ -223,6 +291,7 @@ def ordinary_document() -> Document:
             finished=FINISHED,
             plan="c" * 64,
             rules="d" * 64,
+            seal="f" * 64,
             previous="e" * 64,
             baseline="golden",
             inventory="inventory/demo.yml",
@@ -239,24 +308,45 @@ def ordinary_document() -> Document:
             host("srv-02", found=LSP_RULE.id),
             host("srv-03", lost="timeout"),
         ),
-        findings=(
-            hijack(),
-            approved,
-            layered_provider(),
-            *(stock(name) for name in ("ws-07", "ws-08", "ws-09", "srv-02")),
-            stock("ws-09", Verdict.LIKELY_STOCK),
-        ),
-        changes=(
-            Change(
-                host="ws-07",
-                what="modified",
-                entity=hijack().entity,
-                attributes=hijack().changes,
-                severity=Severity.HIGH,
-                finding_id=hijack().id,
+        assessment=Assessment(
+            sweep="20261121-2000-7f3a",
+            baseline="golden",
+            findings=(hijack(), approved, layered_provider()),
+            stock=(
+                StockGroup(hosts=(HostId("ws-07"), HostId("ws-08"), HostId("srv-02")), findings=(stock("ws-07"),)),
+                StockGroup(hosts=(HostId("ws-09"),), findings=(stock("ws-09"), stock("ws-09", VerdictKind.LIKELY))),
             ),
-            Change(host="srv-02", what="added", entity=layered_provider().entity, severity=Severity.MEDIUM),
-            Change(host="srv-03", what="not comparable", entity=hijack().entity, reason="timeout"),
+            changes=(
+                HostChange(host=HostId("ws-07"), graded=SIP_CHANGE, fingerprint=HIJACK),
+                HostChange(host=HostId("srv-02"), graded=LSP_CHANGE, fingerprint=PROVIDER),
+                *(HostChange(host=HostId(name), graded=UPDATE, fingerprint="b" * 12) for name in UPDATED),
+            ),
+            fleet_changes=(
+                FleetChange(
+                    changes=(UPDATE,),
+                    hosts=tuple(map(HostId, UPDATED)),
+                    of=3,
+                    present=3,
+                    build="19045",
+                    severity=Severity.INFO,
+                ),
+            ),
+            gaps=(
+                Gap(host=HostId("srv-03"), reason="the host was not reached"),
+                Gap(host=HostId("ws-08"), reason="sweep: 2 keys gave no row", entity=LSP),
+            ),
+            prevalence=(
+                PrevalenceLine(
+                    entity=EVIL_SIP,
+                    verdict=hijack().verdict,
+                    total=Prevalence(1, 4),
+                    builds=(Prevalence(1, 3, "19045"), Prevalence(0, 1, "20348")),
+                    new_on=1,
+                ),
+            ),
+            approvals=(ApprovalUse(pilot, 1, "active"), ApprovalUse(old, 0, "expired")),
+            hosts=5,
+            reached=4,
         ),
         rules=(SIP_RULE, LSP_RULE),
         scopes=(
@@ -264,28 +354,9 @@ def ordinary_document() -> Document:
             ScopeInfo("s-0002", "HKEY_LOCAL_MACHINE\\SYSTEM\\CURRENTCONTROLSET\\SERVICES\\WINSOCK2\\PARAMETERS"),
         ),
         statements=(StatementInfo("q-0001", "SELECT 1"), StatementInfo("q-0002", "SELECT 2")),
-        prevalence=(
-            EntityPrevalence(
-                entity=hijack().entity,
-                prevalence=Prevalence(1, 4),
-                builds=(("19045", Prevalence(1, 3)), ("20348", Prevalence(0, 1))),
-                new_on=1,
-                severity=Severity.HIGH,
-            ),
-        ),
-        approvals=(
-            Approval(
-                id="a-1",
-                owner="CISO",
-                reason="pilot of the new signing service",
-                scope="host ws-08",
-                created=date(2026, 11, 1),
-                expires=date(2027, 3, 1),
-                uses=1,
-                where="approvals.yml:3",
-            ),
-            Approval(id="a-2", owner="IT", reason="old VPN", scope="fleet", expires=date(2026, 1, 31), state="expired"),
-        ),
+        raw={name: (RawHash("q-0001", RAW), RawHash("q-0002", RAW[::-1])) for name in ("ws-07", "ws-08", "srv-02")},
+        scope_statements={"s-0001": ("q-0001",), "s-0002": ("q-0002",)},
+        triage={HIJACK: (("file", "C:\\Users\\Public\\sip.dll, 20480 bytes"),)},
         notes=("1 rule cannot be planned: fleetscan rules check",),
     )
 
@@ -300,7 +371,10 @@ def document() -> Document:
 def silent() -> Document:
     """A sweep with one clean host and nothing to say."""
     return replace(
-        ordinary_document(), hosts=(host("ws-09"),), findings=(), changes=(), prevalence=(), approvals=(), notes=()
+        ordinary_document(),
+        hosts=(host("ws-09"),),
+        assessment=Assessment(sweep="20261121-2000-7f3a", baseline="golden", hosts=1, reached=1),
+        notes=(),
     )
 
 
@@ -390,35 +464,41 @@ PAYLOADS = {
 def hostile_document(payload: str) -> Document:
     """The ordinary sweep with the payload in every text that comes from a host, an inventory, a rule or a person."""
     base = ordinary_document()
+    row = RegistryRow(payload, payload, payload, payload, mtime=2**62)
     entity = Entity(
         kind="registry",
         identity=(("view", payload), ("id", payload), (payload, payload)),
-        name=payload,
-        attributes=(("dll", payload), ("function", payload), (payload, payload)),
-    )
-    change = AttributeChange(payload, payload, payload)
-    evidence = Evidence(
-        source=payload or "x",
-        rule_id=SIP_RULE.id,
-        reason=payload,
-        qualifier=payload,
-        key=payload,
-        value=payload,
-        type=payload,
-        data=payload,
-        mtime=2**62,
-        scope_id=payload,
-        statement_id=payload,
-    )
-    finding = hijack(
-        payload,
         title=payload,
-        entity=entity,
-        reasons=(payload,),
-        changes=(change,),
-        evidence=(evidence, evidence),
-        triage=((payload, payload),),
-        approval=payload,
+        attributes=(("dll", payload), ("function", payload), (payload, payload)),
+        ignored=((payload, payload),),
+        keys=(payload,),
+        rows=(row,),
+    )
+    change = Change(kind=ChangeKind.ADDED, after=entity, attributes=(AttributeChange(payload, payload, payload),))
+    graded = Graded(change=change, what=What.NEW, severity=Severity.HIGH, why=payload)
+    approval = replace(
+        base.assessment.approvals[0].approval,
+        id=payload,
+        owner=payload,
+        reason=payload,
+        hosts=(payload,),
+        identity=entity.identity,
+        attributes=entity.attributes,
+        where=Place(payload, 1),
+    )
+    hit = RuleHit(
+        rule_id=SIP_RULE.id,
+        title=payload,
+        severity=Severity.HIGH,
+        certainty=Certainty.POSSIBLE,
+        row=row,
+        excuse=payload,
+        scope_id=payload,
+        techniques=("T1553.003",),
+    )
+    bad = verdict(VerdictKind.STRUCTURAL, What.SUSPICIOUS, Severity.HIGH, payload)
+    finding = hijack(
+        payload, entity=entity, why=(payload,), hits=(hit, hit), change=graded, capped=payload, verdict=bad
     )
     lost = host(payload, lost="timeout")
     rule = replace(
@@ -438,19 +518,30 @@ def hostile_document(payload: str) -> Document:
                 host(payload),
                 groups=(payload,),
                 facts=(("os", payload), ("build", payload), (payload, payload)),
+                incomplete=(payload,),
                 blind_spots=((payload, payload, payload),),
             ),
             replace(lost, scopes=tuple(replace(scope, reason=payload, detail=payload) for scope in lost.scopes)),
         ),
-        findings=(finding, replace(finding, id="f-2", evidence=(), rule_ids=(), state=State.APPROVED)),
-        changes=(Change(host=payload, what="added", entity=entity, attributes=(change,), reason=payload),),
+        assessment=replace(
+            base.assessment,
+            findings=(
+                finding,
+                replace(finding, fingerprint="f2", hits=(), state=FindingState.APPROVED, approval=approval),
+            ),
+            stock=(StockGroup(hosts=(HostId(payload),), findings=(replace(stock(payload), entity=entity),)),),
+            changes=(HostChange(host=HostId(payload), graded=graded, fingerprint=HIJACK),),
+            fleet_changes=(),
+            gaps=(Gap(host=HostId(payload), reason=payload, entity=entity), Gap(host=HostId(payload), reason=payload)),
+            prevalence=(
+                PrevalenceLine(entity=entity, verdict=bad, total=Prevalence(1, 2), builds=(Prevalence(1, 2, payload),)),
+            ),
+            approvals=(ApprovalUse(approval, 1, "active"),),
+        ),
         rules=(rule,),
         scopes=(ScopeInfo("s-0001", payload),),
         statements=(StatementInfo("q-0001", payload),),
-        prevalence=(
-            EntityPrevalence(entity=entity, prevalence=Prevalence(1, 2), builds=((payload, Prevalence(1, 2)),)),
-        ),
-        approvals=(Approval(id=payload, owner=payload, reason=payload, scope=payload, where=payload),),
+        triage={HIJACK: ((payload, payload),)},
         notes=(payload,),
     )
 
@@ -471,15 +562,23 @@ def hostile(payload: str) -> Document:
 def all_hostile() -> Document:
     """One document with every payload, for renderers that are slow to start."""
     documents = [hostile_document(text) for text in PAYLOADS.values()]
+    judged = [document.assessment for document in documents]
     return replace(
         documents[0],
         hosts=tuple(replace(item, name=f"{n} {item.name}") for n, d in enumerate(documents) for item in d.hosts),
-        findings=tuple(
-            replace(f, id=f"{f.id}-{n}", host=f"{n} {f.host}") for n, d in enumerate(documents) for f in d.findings
+        assessment=replace(
+            judged[0],
+            findings=tuple(
+                replace(f, fingerprint=f"{f.fingerprint}-{n}", host=HostId(f"{n} {f.host}"))
+                for n, a in enumerate(judged)
+                for f in a.findings
+            ),
+            stock=tuple(group for a in judged for group in a.stock),
+            changes=tuple(change for a in judged for change in a.changes),
+            gaps=tuple(gap for a in judged for gap in a.gaps),
+            prevalence=tuple(item for a in judged for item in a.prevalence),
+            approvals=tuple(item for a in judged for item in a.approvals),
         ),
-        changes=tuple(change for d in documents for change in d.changes),
-        prevalence=tuple(item for d in documents for item in d.prevalence),
-        approvals=tuple(item for d in documents for item in d.approvals),
         notes=tuple(note for d in documents for note in d.notes),
     )
 

@@ -39,28 +39,39 @@ def test_every_row_has_every_column_and_ends_in_crlf(document: Document, sheet: 
 
 
 def test_a_finding_has_one_row_for_each_evidence_with_the_way_back(document: Document) -> None:
-    first, second = (row for row in rows(FINDINGS, document) if row["finding"] == "f-3a91c07be2d4")
+    first, second, third = (row for row in rows(FINDINGS, document) if row["finding"] == "3a91c07be2d4")
     assert first["rule_title"] == "New SIP provider"
     assert first["registry_data"] == "C:\\Users\\Public\\sip.dll"
     assert first["statement"] == "q-0001"
     assert re.fullmatch("[0-9a-f]{64}", first["raw_sha256"])
+    assert (second["registry_value"], second["registry_data"]) == ("FuncName", "DbgUiContinue")
+    assert (third["source"], third["reason"]) == ("baseline", "the same identity loads another file")
     assert (second["source"], second["reason"]) == ("known good", "the GUID is stock, the DLL is not")
 
 
 def test_stock_rows_are_listed_with_their_verdict(document: Document) -> None:
-    assert sum(row["verdict"] == "known good" for row in rows(FINDINGS, document)) == 4
+    assert sum(row["verdict"] == "expected" for row in rows(FINDINGS, document)) == 4
 
 
 def test_a_finding_without_evidence_still_has_a_row(document: Document) -> None:
-    gone = replace(document, findings=(replace(document.findings[0], evidence=()),))
-    assert [row["source"] for row in rows(FINDINGS, gone)] == [""]
+    bare = replace(document.assessment.stock[0].findings[0], hits=())
+    alone = replace(document, assessment=replace(document.assessment, findings=(bare,), stock=()))
+    assert [row["source"] for row in rows(FINDINGS, alone)] == [""]
+
+
+def test_where_the_statement_is_not_known_all_answers_are_named(document: Document) -> None:
+    first = rows(FINDINGS, replace(document, scope_statements={}))[0]
+    assert first["statement"] == "q-0001 | q-0002"
+    assert first["raw_sha256"].count(" | ") == 1
 
 
 def test_changes_have_one_row_for_each_attribute(document: Document) -> None:
-    modified, added, incomparable = rows(CHANGES, document)
-    assert (modified["attribute"], modified["new"]) == ("dll", "C:\\Users\\Public\\sip.dll")
+    replaced, added, *update, lost_host, lost_entity = rows(CHANGES, document)
+    assert (replaced["attribute"], replaced["new"]) == ("dll", "c:\\users\\public\\sip.dll")
     assert (added["change"], added["attribute"]) == ("added", "")
-    assert incomparable["reason"] == "timeout"
+    assert [row["host"] for row in update] == ["ws-07", "ws-08", "ws-09"]
+    assert (lost_host["change"], lost_host["entity"]) == ("not comparable", "the whole host")
+    assert lost_entity["why"] == "sweep: 2 keys gave no row"
 
 
 def test_coverage_has_a_row_for_every_host_and_rule_also_the_lost_ones(document: Document) -> None:
@@ -99,7 +110,7 @@ def test_the_byte_order_mark_is_an_option(document: Document, tmp_path: Path, st
 
 def test_a_parser_reads_back_what_the_host_gave(hostile: Document, payload: str) -> None:
     first = rows(FINDINGS, hostile)[0]
-    for column in ("host", "title", "name", "dll", "registry_key", "registry_data", "qualifier", "approval"):
+    for column in ("host", "name", "dll", "why", "registry_key", "registry_data", "excuse", "capped"):
         assert read_cell(first[column]) == payload
 
 

@@ -45,7 +45,7 @@ def test_several_formats_go_to_a_folder(document: Document, tmp_path: Path) -> N
 
 def test_one_format_goes_to_the_file_named(document: Document, tmp_path: Path) -> None:
     assert write(document, (Format.JSON,), tmp_path / "x.jsonl", io.StringIO(), Options()) == (tmp_path / "x.jsonl",)
-    assert (tmp_path / "x.jsonl").read_text().count("\n") == 11
+    assert (tmp_path / "x.jsonl").read_text().count("\n") == 15
 
 
 def test_one_format_into_an_existing_folder_takes_its_usual_name(document: Document, tmp_path: Path) -> None:

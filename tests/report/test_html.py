@@ -71,7 +71,7 @@ def test_there_are_no_inline_handlers_or_styles(document: Document) -> None:
 def test_the_summary_stands_without_script(document: Document) -> None:
     page = render(document)
     assert "2 findings to look at" in page
-    assert "fleetscan triage f-3a91c07be2d4" in page
+    assert "fleetscan triage 3a91c07be2d4" in page
     assert "2 of 5 hosts not wholly covered" in page
 
 
@@ -89,8 +89,10 @@ def test_hosts_with_equal_coverage_share_it(silent: Document) -> None:
 
 
 def test_a_very_long_text_is_cut_and_says_so(document: Document) -> None:
-    long = replace(document.findings[0].evidence[0], data="A" * 100_000)
-    data = page_data(replace(document, findings=(replace(document.findings[0], evidence=(long,)),)))
+    finding = document.assessment.findings[0]
+    hit = replace(finding.hits[0], row=replace(finding.hits[0].row, data="A" * 100_000))
+    long = replace(finding, hits=(hit,))
+    data = page_data(replace(document, assessment=replace(document.assessment, findings=(long,))))
     shown = data["findings"][0]["evidence"][0]["data"]
     assert len(shown) < LONGEST_TEXT + 100
     assert shown.endswith("... (cut, 100000 characters)")

@@ -19,7 +19,7 @@ def test_golden_lines(document: Document, golden: Callable[[str, str], None]) ->
 
 def test_every_line_conforms_to_the_schema(document: Document, conforms: Callable[[str, object], None]) -> None:
     values = [json.loads(line) for line in lines(document)]
-    assert len(values) == len(document.findings) + len(document.changes)
+    assert len(values) == 3 + 5 + 5 + 2
     for value in values:
         conforms(SCHEMA, value)
 
@@ -28,6 +28,7 @@ def test_a_finding_is_an_alert_with_elastic_names(document: Document) -> None:
     value = json.loads(next(iter(lines(document))))
     assert value["event"]["kind"] == "alert"
     assert value["host"]["name"] == "ws-07"
+    assert value["fleetscan"]["triage"] == {"file": "C:\\Users\\Public\\sip.dll, 20480 bytes"}
     assert value["rule"]["name"] == ["New SIP provider"]
     assert value["registry"]["path"].startswith("HKLM\\SOFTWARE\\Microsoft\\Cryptography\\OID\\EncodingType 0\\")
     assert value["registry"]["data"] == {"type": "REG_SZ", "strings": ["C:\\Users\\Public\\sip.dll"]}
@@ -35,9 +36,9 @@ def test_a_finding_is_an_alert_with_elastic_names(document: Document) -> None:
     assert value["threat"]["technique"]["subtechnique"]["id"] == ["T1553.003"]
 
 
-def test_stock_is_a_state_and_a_change_an_event(document: Document) -> None:
+def test_stock_and_approved_are_a_state_and_a_change_an_event(document: Document) -> None:
     kinds = [json.loads(line)["event"]["kind"] for line in lines(document)]
-    assert kinds == ["alert"] * 3 + ["state"] * 5 + ["event"] * 3
+    assert kinds == ["alert", "state", "alert"] + ["state"] * 5 + ["event"] * 7
 
 
 def test_hostile_text_stays_exact_on_one_ascii_line(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleetscan.report.document import State
+from fleetscan.model.finding import FindingState
 from fleetscan.report.ocsf import SCHEMA, lines
 
 if TYPE_CHECKING:
@@ -31,22 +31,23 @@ def test_every_line_conforms_to_the_schema(document: Document, conforms: Callabl
 @pytest.mark.parametrize(
     ("state", "activity", "status", "alert"),
     [
-        (State.NEW, "Create", "New", True),
-        (State.NO_BASELINE, "Create", "New", True),
-        (State.CHANGED, "Update", "New", True),
-        (State.STILL_THERE, "Update", "New", True),
-        (State.APPROVED, "Update", "Suppressed", False),
-        (State.GONE, "Close", "Resolved", False),
+        (FindingState.NEW, "Create", "New", True),
+        (FindingState.NO_BASELINE, "Create", "New", True),
+        (FindingState.CHANGED, "Update", "New", True),
+        (FindingState.STILL_THERE, "Update", "New", True),
+        (FindingState.APPROVED, "Update", "Suppressed", False),
+        (FindingState.GONE, "Close", "Resolved", False),
     ],
 )
 def test_the_state_decides_activity_and_status(
     document: Document,
-    state: State,
+    state: FindingState,
     activity: str,
     status: str,
     alert: bool,  # noqa: FBT001 - data
 ) -> None:
-    one = replace(document, findings=(replace(document.findings[0], state=state),))
+    finding = replace(document.assessment.findings[0], state=state)
+    one = replace(document, assessment=replace(document.assessment, findings=(finding,)))
     value = json.loads(next(iter(lines(one))))
     assert (value["activity_name"], value["status"], value["is_alert"]) == (activity, status, alert)
     assert value["type_uid"] == 200400 + value["activity_id"]

@@ -51,10 +51,10 @@ def test_without_baseline_nothing_is_compared(document: Document) -> None:
 
 
 def test_a_finding_that_no_rule_made_gets_a_rule_of_its_own(document: Document) -> None:
-    finding = replace(document.findings[0], rule_ids=(), evidence=document.findings[0].evidence[1:])
-    run = log(replace(document, findings=(finding,)))["runs"][0]
-    assert run["results"][0]["ruleId"] == "fleetscan/known good"
-    assert "fleetscan/known good" in {rule["id"] for rule in run["tool"]["driver"]["rules"]}
+    finding = replace(document.assessment.findings[0], hits=())
+    run = log(replace(document, assessment=replace(document.assessment, findings=(finding,))))["runs"][0]
+    assert run["results"][0]["ruleId"] == "fleetscan/known-good"
+    assert "fleetscan/known-good" in {rule["id"] for rule in run["tool"]["driver"]["rules"]}
 
 
 def test_lost_hosts_are_notifications(document: Document) -> None:

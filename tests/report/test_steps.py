@@ -19,7 +19,7 @@ def test_every_command_starts_with_a_verb_of_this_program(document: Document) ->
 
 
 def test_the_worst_finding_is_named_first(document: Document) -> None:
-    assert next_steps(document)[0].command == "fleetscan triage f-3a91c07be2d4"
+    assert next_steps(document)[0].command == "fleetscan triage 3a91c07be2d4"
 
 
 def test_a_sweep_without_baseline_is_told_how_to_make_one(silent: Document) -> None:
@@ -32,9 +32,7 @@ def test_a_sweep_without_baseline_is_told_how_to_make_one(silent: Document) -> N
 def test_a_changed_host_key_is_to_be_compared_not_trusted_blindly(document: Document) -> None:
     lost = document.hosts[-1]
     stranger = replace(lost, scopes=tuple(replace(scope, reason="host key") for scope in lost.scopes))
-    step = next(
-        step for step in next_steps(replace(document, hosts=(stranger,), findings=())) if "trust" in step.command
-    )
+    step = next(step for step in next_steps(replace(document, hosts=(stranger,))) if "trust" in step.command)
     assert step.command == "fleetscan hosts trust srv-03"
     assert "compare" in step.why
 
@@ -42,5 +40,5 @@ def test_a_changed_host_key_is_to_be_compared_not_trusted_blindly(document: Docu
 def test_a_hostile_host_name_stays_one_word_of_the_command(document: Document) -> None:
     name = "x; rm -rf ~ \x1b[2J'"
     lost = replace(document.hosts[-1], name=name)
-    step = next(step for step in next_steps(replace(document, hosts=(lost,), findings=())) if "check" in step.command)
+    step = next(step for step in next_steps(replace(document, hosts=(lost,))) if "check" in step.command)
     assert shlex.split(step.command)[3] == "x; rm -rf ~ <U+001B>[2J'"

@@ -255,12 +255,12 @@
     : [];
 
   function evidenceOf(row) {
-    const statement = statements.get(row.statement);
     const scope = scopes.get(row.scope);
     return kv(row.rule ? `${titleOf(row.rule)}${row.certainty ? `, ${row.certainty}` : ""}` : row.source, [
-      ["reason", row.reason], ["excuse", row.qualifier], ["key", row.key], ["value", row.value], ["type", row.type], ["data", row.data],
-      ["key written", row.mtime], ["scope", scope ? scope.text : row.scope], ["query", statement ? statement.sql : row.statement],
-      ["raw answer", row.raw ? `sha256 ${row.raw}` : ""], ["rule", row.rule],
+      ["reason", row.reason], ["excuse", row.excuse], ["key", row.key], ["value", row.value], ["type", row.type], ["data", row.data],
+      ["key written", row.mtime], ["scope", scope ? scope.text : row.scope], 
+      ...row.raw.flatMap(([id, hash]) => [["query", (statements.get(id) || { sql: id }).sql], ["its raw answer", `sha256 ${hash}`]]),
+      ["rule", row.rule],
     ].filter((pair) => pair[1]));
   }
 
@@ -269,13 +269,13 @@
     return el("div", {},
       el("div", { class: "columns" },
         el("div", {},
-          kv("Registration", [["kind", finding.entity.kind], ...finding.entity.identity, ["known as", finding.entity.name], ...finding.entity.attributes].filter((pair) => pair[1])),
+          kv("Registration", [["kind", finding.entity.kind], ...finding.entity.identity, ["known as", finding.entity.name], ...finding.entity.attributes, ...finding.entity.ignored].filter((pair) => pair[1])),
           kv("Matter", [["finding", finding.id], ["verdict", finding.verdict],
-            ["prevalence", finding.hosts === null ? "" : `on ${finding.hosts} of ${finding.of} hosts`], ["approved", finding.approval],
+            ["prevalence", finding.prevalence], ["lowered", finding.capped], ["approved", finding.approval],
             ["techniques", finding.techniques.join(", ")]].filter((pair) => pair[1]))),
         el("div", {},
           oldAndNew(finding.changes),
-          finding.reasons.length || finding.qualifiers.length ? [el("h3", {}, "Why"), [...finding.reasons, ...finding.qualifiers].map((text) => el("p", {}, text))] : [],
+          finding.why.length || finding.excuses.length ? [el("h3", {}, "Why"), [...finding.why, ...finding.excuses].map((text) => el("p", {}, text))] : [],
           finding.triage.length ? kv("Triage", finding.triage) : [],
           el("h3", {}, "Next"), el("p", {}, el("code", {}, `fleetscan triage ${finding.id}`)),
           el("p", {}, el("code", {}, `fleetscan approve ${finding.id} --owner YOU --reason 'WHY' --expires YYYY-MM-DD`)))),
@@ -285,6 +285,7 @@
 
   // ---- sections ---------------------------------------------------------------------------------------------------
 
+  const labelOf = (row) => (row.entity ? row.entity.label : "the whole host");
   const choices = (values) => [...new Set(values)].filter(Boolean).sort(order).map((value) => [value, value]);
   const bySeverity = Object.keys(RANK).map((name) => [name, name]);
   const severityColumn = { name: "severity", label: "Severity", class: "narrow", descending: true, sort: (row) => RANK[row.severity], cell: (row) => badge(row.severity) };
@@ -295,7 +296,7 @@
   const findings = new List({
     section: "findings", noun: "findings", nothing: "Nothing was found.", rows: data.findings, sort: "-severity",
     id: (row) => row.id, hidden: (row) => !row.open, hiddenLabel: "approved and gone too",
-    text: (row) => [row.id, row.host, row.title, row.state, row.verdict, row.entity.label, ...row.reasons, ...row.qualifiers, ...row.techniques,
+    text: (row) => [row.id, row.host, row.title, row.state, row.verdict, row.what, ...row.why, ...row.excuses, ...row.techniques,
       ...row.rules.map(titleOf), ...pairsText(row.entity.attributes), ...pairsText(row.changes), ...row.evidence.flatMap((e) => [e.key, e.value, e.data, e.source])],
     filters: [
       { name: "severity", label: "Severity", choices: bySeverity, values: (row) => [row.severity] },
@@ -309,13 +310,14 @@
       { name: "certainty", label: "Certainty", class: "narrow", sort: (row) => row.certainty, cell: (row) => row.certainty },
       { name: "state", label: "State", class: "narrow", sort: (row) => row.state, cell: (row) => badge(row.state) },
       hostColumn,
-      { name: "title", label: "What", sort: (row) => row.title, cell: (row, opener) => [opener(row.title), el("div", { class: "under" }, row.entity.label), row.qualifiers.map((text) => el("div", { class: "under" }, text))] },
+      { name: "title", label: "What", sort: (row) => row.title, cell: (row, opener) => [opener(row.title), row.why.slice(0, 2).map((text) => el("div", { class: "under" }, text)), row.excuses.map((text) => el("div", { class: "under" }, text))] },
       { name: "rules", label: "Rules", sort: (row) => row.rules.map(titleOf).join(), cell: (row) => row.rules.map((id) => el("div", {}, titleOf(id))) },
       { name: "hosts", label: "On hosts", class: "narrow", sort: (row) => (row.hosts === null ? 1e9 : row.hosts), cell: (row) => (row.hosts === null ? "" : `${row.hosts} of ${row.of}`) },
     ],
     detail: findingDetail,
   });
 
+  const known = new Set(data.findings.map((row) => row.id));
   const worst = new Map();
   const found = new Map();
   for (const finding of data.findings) {
@@ -330,8 +332,8 @@
     }
   }
   const HOST_STATE = { unreachable: 2, partial: 1, complete: 0 };
-  const hosts = data.hosts.map(([name, groups, facts, ruleSet, scopeSet, knownGood, likely, state, blind]) => ({
-    name, state, knownGood, likely, blind, groups: data.groups[groups], facts: data.facts[facts],
+  const hosts = data.hosts.map(([name, groups, facts, ruleSet, scopeSet, knownGood, likely, state, incomplete, blind]) => ({
+    name, state, knownGood, likely, incomplete, blind, groups: data.groups[groups], facts: data.facts[facts],
     rules: data.ruleCoverage[ruleSet], scopes: data.scopeCoverage[scopeSet],
     rank: ((worst.get(name) ?? -1) + 1) * 10 + HOST_STATE[state],
   }));
@@ -363,7 +365,7 @@
     const scopeName = (id) => (scopes.get(id) || { text: id }).text;
     return el("div", { class: "columns" },
       el("div", {}, kv("Host", [["groups", host.groups.join(", ")], ...host.facts, ["known good", `${host.knownGood} rows`], ["likely stock", `${host.likely} rows`]].filter((pair) => pair[1]))),
-      el("div", {}, kv("Scopes not covered", open(host.scopes, scopeName)), kv("Rules not covered", open(host.rules, titleOf)), kv("Blind spots", host.blind.map(([kind, key, detail]) => [kind, `${key}: ${detail}`]))));
+      el("div", {}, kv("Scopes not covered", open(host.scopes, scopeName)), kv("Rules not covered", open(host.rules, titleOf)), host.incomplete.length ? [el("h3", {}, "Not seen whole"), host.incomplete.map((text) => el("p", {}, text))] : [], kv("Blind spots", host.blind.map(([kind, key, detail]) => [kind, `${key}: ${detail}`]))));
   }
 
   const legend = () => el("div", { class: "legend" }, [["high", "2", "findings, by severity"], ["clean", SYMBOL["proven clean"], "proven clean"], ["partial", SYMBOL.partial, "partial"], ["unreachable", SYMBOL.unreachable, "unreachable"], ["covered", SYMBOL["not covered"], "not covered"]]
@@ -393,23 +395,23 @@
   });
 
   function reasonsOf(host) {
-    return [...new Set([...host.scopes, ...host.rules].map((item) => item[2]).filter(Boolean))].slice(0, 3).join(", ");
+    return [...new Set([...host.scopes, ...host.rules].map((item) => item[2]).filter(Boolean)), ...(host.incomplete.length ? [`${host.incomplete.length} not seen whole`] : [])].slice(0, 3).join(", ");
   }
 
   new List({
     section: "changes", noun: "changes", nothing: data.sweep.baseline ? "Nothing changed." : "There is no baseline to compare with.", rows: data.changes.map((row, n) => ({ ...row, id: String(n) })), sort: "-severity",
     id: (row) => row.id,
-    text: (row) => [row.host, row.what, row.reason, row.entity.label, ...pairsText(row.entity.attributes), ...pairsText(row.changes)],
+    text: (row) => [...row.hosts, row.what, row.why, labelOf(row), ...pairsText(row.entity ? row.entity.attributes : []), ...pairsText(row.changes)],
     filters: [{ name: "what", label: "Change", choices: choices(data.changes.map((row) => row.what)), values: (row) => [row.what] }],
     columns: [
       severityColumn,
       { name: "what", label: "Change", class: "narrow", sort: (row) => row.what, cell: (row) => badge(row.what) },
       hostColumn,
-      { name: "entity", label: "Registration", sort: (row) => row.entity.label, cell: (row, opener) => [opener(row.entity.label), row.reason ? el("div", { class: "under" }, row.reason) : ""] },
+      { name: "entity", label: "Registration", sort: labelOf, cell: (row, opener) => [opener(labelOf(row)), row.why ? el("div", { class: "under" }, row.why) : ""] },
       { name: "attributes", label: "Attributes", cell: (row) => row.changes.map(([name, old, now]) => el("div", { class: "mono" }, `${name}: ${old === null ? "(absent)" : old} \u2192 ${now === null ? "(absent)" : now}`)) },
-      { name: "finding", label: "Finding", cell: (row) => (row.finding ? el("a", { href: placeOf("findings", new URLSearchParams({ open: row.finding })) }, row.finding) : "") },
+      { name: "finding", label: "Finding", cell: (row) => (known.has(row.finding) ? el("a", { href: placeOf("findings", new URLSearchParams({ open: row.finding })) }, row.finding) : "") },
     ],
-    detail: (row) => el("div", { class: "columns" }, el("div", {}, oldAndNew(row.changes)), el("div", {}, kv("Registration", [...row.entity.identity, ...row.entity.attributes]))),
+    detail: (row) => el("div", { class: "columns" }, el("div", {}, oldAndNew(row.changes)), el("div", {}, row.entity ? kv("Registration", [...row.entity.identity, ...row.entity.attributes, ...row.entity.ignored]) : [], row.hosts.length > 1 ? [el("h3", {}, "Hosts"), el("p", {}, row.hosts.join(", "))] : [])),
   });
 
   new List({

@@ -1,0 +1,217 @@
+"""The document of a stored sweep: an assessment together with what the store knows of plan, hosts and answers."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING
+
+from fleetscan import __version__
+from fleetscan.model.host import HostId
+from fleetscan.model.snapshot import Reason, Unreachable
+from fleetscan.report.coverage import rule_coverage, scope_coverage
+from fleetscan.report.document import (
+    Document,
+    HostReport,
+    Pairs,
+    RawHash,
+    RuleInfo,
+    ScopeInfo,
+    StatementInfo,
+    SweepInfo,
+    rule_ids,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from fleetscan.findings.model import Assessment, HostCoverage
+    from fleetscan.model.rule import Rule
+    from fleetscan.model.snapshot import HostFacts, Status
+    from fleetscan.report.document import RuleCoverage, ScopeCoverage
+    from fleetscan.store.interface import PlanRecord, RuleRecord, Store, Sweep, SweepId
+
+
+def build_document(
+    store: Store,
+    sweep: Sweep,
+    assessment: Assessment,
+    rules: Sequence[Rule],
+    *,
+    plan: PlanRecord | None = None,
+    inventory: str = "",
+    generated: datetime | None = None,
+    triage: Mapping[str, Pairs] | None = None,
+) -> Document:
+    """Everything a report prints. The store must stay open while the document is rendered: raw hashes are read late.
+
+    ``rules`` are those the assessment was made with; ``plan`` is their plan, if it is not the one of the sweep.
+    """
+    planned = plan or store.plan(sweep.id)
+    infos = tuple(_rules(rules, planned.rules))
+    return Document(
+        sweep=SweepInfo(
+            id=sweep.id,
+            started=sweep.started,
+            finished=sweep.finished or sweep.started,
+            plan=sweep.plan_digest,
+            rules=sweep.rules_digest,
+            seal=sweep.seal,
+            previous=sweep.previous,
+            baseline=assessment.baseline,
+            inventory=inventory,
+            version=__version__,
+            generated=generated,
+        ),
+        assessment=assessment,
+        hosts=tuple(_hosts(store, sweep.id, assessment, infos, planned)),
+        rules=infos,
+        scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in planned.scopes),
+        statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in planned.statements),
+        raw=StoredHashes(store, sweep.id),
+        triage=triage or {},
+        notes=tuple(_notes(sweep, assessment, infos)),
+    )
+
+
+class StoredHashes(Mapping[str, tuple[RawHash, ...]]):
+    """Hashes of the raw answers of a sweep by host, read when they are asked for."""
+
+    def __init__(self, store: Store, sweep: SweepId) -> None:
+        """``store`` must stay open."""
+        self._store = store
+        self._sweep = sweep
+        self._known: dict[str, tuple[RawHash, ...]] = {}
+
+    def __getitem__(self, host: str) -> tuple[RawHash, ...]:
+        if host not in self._known:
+            answers = self._store.raw(self._sweep, HostId(host))
+            self._known[host] = tuple(RawHash(answer.statement_id, answer.sha256) for answer in answers)
+        return self._known[host]
+
+    def __iter__(self) -> Iterator[str]:
+        return (host.id for host in self._store.hosts(self._sweep))
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+
+def _rules(rules: Sequence[Rule], records: Sequence[RuleRecord]) -> Iterator[RuleInfo]:
+    planned = {record.id: record for record in records}
+    for rule in rules:
+        record = planned.get(rule.id)
+        yield RuleInfo(
+            id=rule.id,
+            title=rule.title,
+            severity=rule.level,
+            dialect=rule.dialect,
+            label=record.label if record else "",
+            scope_ids=record.scope_ids if record else (),
+            techniques=rule.techniques,
+            description=rule.description,
+            guidance=rule.note,
+            false_positives=rule.false_positives,
+            references=rule.references,
+            author=rule.author,
+            license=rule.license,
+            digest=rule.digest,
+        )
+
+
+def _hosts(
+    store: Store, sweep: SweepId, assessment: Assessment, rules: Sequence[RuleInfo], plan: PlanRecord
+) -> Iterator[HostReport]:
+    covered = {coverage.host: coverage for coverage in assessment.coverage}
+    facts, spots = store.fleet_facts(sweep), store.blind_spots(sweep)
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for finding in assessment.findings:
+        if finding.is_open:
+            found[finding.host].update(rule_ids(finding))
+    unasked = tuple((scope_id, Unreachable(Reason.NOT_ASKED)) for scope_id, _ in plan.scopes)
+    shared = _Shared(rules)
+    for host in store.hosts(sweep):
+        coverage = covered.get(host.id)
+        scopes, by_rule = shared.coverage(coverage.scopes if coverage else unasked, found[host.id])
+        yield HostReport(
+            name=host.id,
+            groups=host.groups,
+            facts=_facts(facts.get(host.id)),
+            rules=by_rule,
+            scopes=scopes,
+            incomplete=_incomplete(coverage),
+            blind_spots=tuple((spot.kind, spot.key, spot.detail) for spot in spots.get(host.id, ())),
+            finished=host.finished,
+        )
+
+
+class _Shared:
+    """Coverage of hosts that answered alike, made once."""
+
+    def __init__(self, rules: Sequence[RuleInfo]) -> None:
+        self._rules = rules
+        self._scopes: dict[tuple[tuple[str, Status], ...], tuple[ScopeCoverage, ...]] = {}
+        self._by_rule: dict[tuple[int, tuple[int, ...]], tuple[RuleCoverage, ...]] = {}
+
+    def coverage(
+        self, statuses: tuple[tuple[str, Status], ...], found: Counter[str]
+    ) -> tuple[tuple[ScopeCoverage, ...], tuple[RuleCoverage, ...]]:
+        """By scope and by rule, for a host with so many open findings by rule."""
+        if statuses not in self._scopes:
+            self._scopes[statuses] = tuple(scope_coverage(scope_id, status) for scope_id, status in statuses)
+        scopes = self._scopes[statuses]
+        counts = tuple(found[rule.id] for rule in self._rules)
+        key = (id(scopes), counts)
+        if key not in self._by_rule:
+            table = {scope.scope_id: scope for scope in scopes}
+            pairs = zip(self._rules, counts, strict=True)
+            self._by_rule[key] = tuple(rule_coverage(rule, table, number) for rule, number in pairs)
+        return scopes, self._by_rule[key]
+
+
+def _incomplete(coverage: HostCoverage | None) -> tuple[str, ...]:
+    """What is not whole beside the scopes, which are listed by themselves."""
+    if coverage is None:
+        return ()
+    scopes = {scope_id for scope_id, _ in coverage.scopes}
+    return tuple(text for text in coverage.incomplete if text.partition(":")[0] not in scopes)
+
+
+def _facts(facts: HostFacts | None) -> Pairs:
+    if facts is None:
+        return ()
+    pairs = (
+        ("os", facts.os_name),
+        ("version", facts.os_version),
+        ("build", facts.os_build),
+        ("arch", facts.arch),
+        ("osquery", facts.osquery_version),
+        ("hostname", facts.hostname),
+    )
+    return tuple((name, value) for name, value in pairs if value)
+
+
+def _notes(sweep: Sweep, assessment: Assessment, rules: Sequence[RuleInfo]) -> Iterator[str]:
+    if sweep.finished is None:
+        yield f"the sweep is not finished: fleetscan sweep --resume {sweep.id}"
+    unplanned = [rule for rule in rules if rule.label == "unplannable"]
+    if unplanned:
+        yield f"{_count(len(unplanned), 'rule')} cannot be answered by state: fleetscan plan says why"
+    for use in assessment.approvals:
+        if use.state == "expired":
+            yield f"approval {use.approval.id} of {use.approval.owner} expired on {use.approval.expires}"
+        elif use.state == "never used":
+            yield f"approval {use.approval.id} of {use.approval.owner} covers nothing in this sweep"
+    if assessment.first_seen:
+        yield f"not in the baseline: {_names(assessment.first_seen)}"
+    if assessment.no_longer_listed:
+        yield f"in the baseline, not in this sweep: {_names(assessment.no_longer_listed)}"
+
+
+def _names(hosts: Sequence[str]) -> str:
+    shown = ", ".join(hosts[:5])
+    return shown if len(hosts) <= 5 else f"{shown} and {len(hosts) - 5} more"  # noqa: PLR2004 - the five shown
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
