@@ -47,11 +47,17 @@ def _narrowed(scope: Scope, result: ScopeResult, absent: Sequence[KeyPath], away
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), rows=(), unproven=())
     if not isinstance(result.status, Complete):
         return result
-    if inside := [str(key) for key in absent if _leads_into(key.elements, path)]:
+    if inside := [str(key) for key in absent if _reaches(scope, path, key)]:
         return replace(result, status=Partial(Reason.NO_HIVE, f"not in the collection: {', '.join(inside)}"))
     if users := [sid for sid in away if _concerns(scope, sid)]:
         return replace(result, status=Partial(Reason.NOT_LOADED, ", ".join(users)))
     return result
+
+
+def _reaches(scope: Scope, path: Sequence[Element], key: KeyPath) -> bool:
+    """Does the scope, from above, go down as far as the key?"""
+    levels = len(key.elements) - len(path)
+    return _leads_into(key.elements, path) and (scope.depth is None or scope.depth >= levels)
 
 
 def _leads_into(path: Sequence[Element], key: Sequence[Element]) -> bool:

@@ -198,3 +198,8 @@ def _read(path: Path) -> _Tape:
         what = f"not a recording ({type(error).__name__})"
         raise HostError(what, where=Place(str(path), number or 1)) from error
     return tape
+
+
+def recording(engine_named: Callable[[str], Engine], folder: Path) -> Callable[[str], Engine]:
+    """``engine_named`` with every answer also written to ``folder``."""
+    return Recorder(folder, engine_named)

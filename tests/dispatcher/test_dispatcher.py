@@ -1,0 +1,266 @@
+"""The dispatcher: none is lost silently, none is asked too hard, and it stops when it is told to."""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fleetscan import dispatcher as module
+from fleetscan.dispatcher import RETRYABLE, Dispatcher, Limits, backoff, stop_on_signals
+from fleetscan.engines.interface import Answers
+from fleetscan.model.host import Host, HostId
+from fleetscan.model.registry import HKLM
+from fleetscan.model.scope import Scope
+from fleetscan.model.snapshot import Complete, Reason, Unreachable
+from fleetscan.planner.plan import Answer, Answered, Failed, Statement, make_plan
+from fleetscan.progress import HostFinished, HostRetried, HostStarted, SweepEnded, SweepStarted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from fleetscan.model.snapshot import HostResult
+    from fleetscan.progress import Event
+
+PLAN = make_plan([], extra_scopes=[Scope(HKLM, ("SOFTWARE", "Fleet")), Scope(HKLM, ("SYSTEM", "Select"))])
+SCOPES = {scope.id for scope in PLAN.scopes}
+FAST = Limits(concurrency=4, backoff_seconds=0.01, host_seconds=5.0, stop_seconds=0.3)
+EMPTY = Answered(())
+
+
+class Scripted:
+    """An engine whose answers are a function of host, statement and attempt; it remembers how it was asked."""
+
+    def __init__(
+        self, answer: Callable[[Host, Statement, int], Answer] = lambda *_: EMPTY, seconds: float = 0.0
+    ) -> None:
+        self._answer = answer
+        self._seconds = seconds
+        self._lock = threading.Lock()
+        self.asked: Counter[str] = Counter()
+        self.statements: list[tuple[str, tuple[str, ...]]] = []
+        self.deadlines: list[float | None] = []
+        self.running: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+        self.stopped = False
+
+    def ask(self, host: Host, statements: Sequence[Statement], *, deadline: float | None = None) -> Answers:
+        with self._lock:
+            self.asked[host.id] += 1
+            attempt = self.asked[host.id]
+            self.statements.append((host.id, tuple(statement.id for statement in statements)))
+            self.deadlines.append(deadline)
+            for name in ("all", *host.groups):
+                self.running[name] += 1
+                self.most[name] = max(self.most[name], self.running[name])
+        time.sleep(self._seconds)
+        try:
+            return Answers(
+                answers={s.id: self._answer(host, s, attempt) for s in statements}, notes=(("shell", "double"),)
+            )
+        finally:
+            with self._lock:
+                for name in ("all", *host.groups):
+                    self.running[name] -= 1
+
+    def stop(self) -> None:
+        self.stopped = True
+
+
+class Seen:
+    """An observer that remembers."""
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+
+    def notify(self, event: Event) -> None:
+        self.events.append(event)
+
+
+def hosts(count: int, *groups: str, **settings: float) -> Iterator[Host]:
+    for number in range(count):
+        yield Host(id=HostId(f"h{number}"), engine="x", groups=groups, settings=MappingProxyType(dict(settings)))
+
+
+def sweep(
+    engine: Scripted,
+    fleet: Iterator[Host],
+    *,
+    limits: Limits = FAST,
+    stop: threading.Event | None = None,
+    seen: Seen | None = None,
+) -> dict[str, HostResult]:
+    dispatcher = Dispatcher(PLAN, lambda _: engine, limits=limits, stop=stop, observer=seen)
+    results = list(dispatcher.run(fleet))
+    assert len({result.host for result in results}) == len(results)
+    assert all({scope.scope_id for scope in result.scopes} == SCOPES for result in results)
+    assert all(len(result.scopes) == len(SCOPES) for result in results)
+    return {result.host: result for result in results}
+
+
+def reasons(result: HostResult) -> set[Reason | None]:
+    return {None if isinstance(scope.status, Complete) else scope.status.reason for scope in result.scopes}
+
+
+def test_every_host_gets_exactly_one_result() -> None:
+    engine = Scripted()
+    results = sweep(engine, hosts(100))
+    assert len(results) == 100
+    assert set(engine.asked.values()) == {1}
+    assert results["h7"].facts.extra["shell"] == "double"
+
+
+def test_no_more_hosts_are_asked_at_once_than_allowed() -> None:
+    engine = Scripted(seconds=0.01)
+    sweep(engine, hosts(40), limits=Limits(concurrency=5))
+    assert engine.most["all"] == 5
+
+
+def test_a_group_is_asked_no_harder_than_it_allows_while_others_go_on() -> None:
+    engine = Scripted(seconds=0.01)
+    fleet = [*hosts(20, "branch"), *(Host(id=HostId(f"c{n}"), engine="x") for n in range(20))]
+    limits = Limits(concurrency=8, group_concurrency={"branch": 2})
+    results = sweep(engine, iter(fleet), limits=limits)
+    assert len(results) == 40
+    assert engine.most["branch"] == 2
+    assert engine.most["all"] == 8
+
+
+def test_what_may_pass_is_asked_again_and_only_that() -> None:
+    statement = PLAN.statements[-1].id
+
+    def flaky(_host: Host, asked: Statement, attempt: int) -> Answer:
+        return Failed(Reason.TIMEOUT) if asked.id == statement and attempt < 3 else EMPTY
+
+    engine, seen = Scripted(flaky), Seen()
+    results = sweep(engine, hosts(1), seen=seen)
+    assert reasons(results["h0"]).isdisjoint({Reason.TIMEOUT})
+    assert [len(ids) for _, ids in engine.statements] == [len(PLAN.statements), 1, 1]
+    assert [event.reason for event in seen.events if isinstance(event, HostRetried)] == ["timeout", "timeout"]
+
+
+@pytest.mark.parametrize("reason", sorted(set(Reason)))
+def test_attempts_are_bounded_and_some_reasons_are_final(reason: Reason) -> None:
+    engine = Scripted(lambda *_: Failed(reason, "why"))
+    results = sweep(engine, hosts(1))
+    assert engine.asked["h0"] == (FAST.attempts if reason in RETRYABLE else 1)
+    assert reasons(results["h0"]) == {reason}
+
+
+def test_a_refused_login_is_never_repeated() -> None:
+    assert not RETRYABLE & {Reason.AUTH, Reason.HOST_KEY, Reason.DENYLISTED}
+
+
+@given(st.integers(1, 200), st.floats(0.01, 10), st.floats(10, 60), st.integers())
+def test_backoff_grows_is_capped_and_varies(attempt: int, base: float, cap: float, seed: int) -> None:
+    limits = Limits(backoff_seconds=base, backoff_cap_seconds=cap)
+    whole = min(cap, base * 2.0 ** min(attempt - 1, 60))
+    drawn = backoff(attempt, limits, random.Random(seed))  # noqa: S311 - jitter
+    assert whole / 2 <= drawn <= whole
+
+
+def test_the_deadline_of_a_host_is_its_own_setting_or_the_sweeps() -> None:
+    engine = Scripted()
+    began = time.monotonic()
+    sweep(engine, hosts(1, timeout=60.0))
+    sweep(engine, hosts(1))
+    own, common = (deadline - began for deadline in engine.deadlines if deadline is not None)
+    assert own == pytest.approx(60.0, abs=1.0)
+    assert common == pytest.approx(FAST.host_seconds, abs=1.0)
+
+
+def test_an_engine_that_ignores_its_deadline_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_OVERDUE", 0.1)
+    engine = Scripted(seconds=1.5)
+    began = time.monotonic()
+    results = sweep(engine, hosts(2, timeout=0.1))
+    assert time.monotonic() - began < 1.2
+    assert all(reasons(result) == {Reason.DEADLINE} for result in results.values())
+
+
+def test_after_the_overall_deadline_the_rest_is_not_covered_and_says_so() -> None:
+    engine = Scripted(seconds=0.1)
+    limits = Limits(concurrency=2, total_seconds=0.25)
+    results = sweep(engine, hosts(50), limits=limits)
+    assert len(results) == 50
+    assert 1 <= len(engine.asked) < 20
+    assert reasons(results["h49"]) == {Reason.DEADLINE}
+
+
+def test_stop_leaves_hosts_not_asked_pending_and_gives_up_those_in_flight() -> None:
+    engine, stop, seen = Scripted(seconds=2.0), threading.Event(), Seen()
+    threading.Timer(0.2, stop.set).start()
+    began = time.monotonic()
+    results = sweep(engine, hosts(100), stop=stop, seen=seen)
+    assert time.monotonic() - began < 1.5
+    assert set(results) == set(engine.asked)
+    assert len(results) == FAST.concurrency
+    assert all(reasons(result) == {Reason.CANCELLED} for result in results.values())
+    assert engine.stopped
+    assert seen.events[-1] == SweepEnded(cancelled=True)
+
+
+def test_hosts_that_finish_after_stop_keep_their_answers() -> None:
+    engine, stop = Scripted(seconds=0.3), threading.Event()
+    threading.Timer(0.15, stop.set).start()
+    results = sweep(engine, hosts(100), stop=stop)
+    assert all(Reason.CANCELLED not in reasons(result) for result in results.values())
+
+
+def test_a_bug_in_one_hosts_path_is_that_hosts_result(caplog: pytest.LogCaptureFixture) -> None:
+    def answer(host: Host, _statement: Statement, _attempt: int) -> Answer:
+        if host.id == "h3":
+            raise ZeroDivisionError("oh")
+        return EMPTY
+
+    with caplog.at_level(logging.DEBUG, logger="fleetscan.dispatcher"):
+        results = sweep(Scripted(answer), hosts(6))
+    assert len(results) == 6
+    assert results["h3"].scopes[0].status == Unreachable(Reason.INTERNAL, "ZeroDivisionError: oh")
+    assert "Traceback" in caplog.text
+
+
+def test_hosts_are_taken_from_their_source_only_as_slots_become_free() -> None:
+    taken: list[str] = []
+
+    def source() -> Iterator[Host]:
+        for host in hosts(10_000):
+            taken.append(host.id)
+            yield host
+
+    results = Dispatcher(PLAN, lambda _: Scripted(), limits=FAST).run(source())
+    next(results)
+    time.sleep(0.1)
+    assert len(taken) <= 3 * FAST.concurrency
+    results.close()  # type: ignore[attr-defined]  # it is a generator
+
+
+def test_observers_hear_of_every_host() -> None:
+    seen = Seen()
+    sweep(Scripted(), hosts(3), seen=seen)
+    assert seen.events[0] == SweepStarted(None)
+    assert sorted(event.host for event in seen.events if isinstance(event, HostStarted)) == ["h0", "h1", "h2"]
+    finished = [event for event in seen.events if isinstance(event, HostFinished)]
+    assert all(event.complete + event.partial + event.unreachable == len(SCOPES) for event in finished)
+    assert seen.events[-1] == SweepEnded(cancelled=False)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    with stop_on_signals() as stop:
+        os.kill(os.getpid(), number)
+        assert stop.wait(1)
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), signal.SIGINT)
+    assert signal.getsignal(number) is before
