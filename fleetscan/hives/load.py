@@ -1,4 +1,10 @@
-"""One machine's files become one registry: each hive is opened, recognised and mounted; what is not is said."""
+r"""One machine's files become one registry: each hive is opened, recognised and mounted; what is not is said.
+
+A user's hive is mounted under the SID that ProfileList gives its folder, else under the one it names itself, else under
+the name of its folder or file (the hive of new users has no SID: ``HKEY_USERS\Default``). A hive of no known place is
+mounted below HKEY_LOCAL_MACHINE under its file's name, as ``reg load`` would; an export of HKEY_CURRENT_USER stands
+under ``HKEY_USERS\CURRENT_USER`` as well.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +32,8 @@ if TYPE_CHECKING:
 _PROFILE_LIST = ("Microsoft", "Windows NT", "CurrentVersion", "ProfileList")
 _ACCOUNT = re.compile(r"S-1-(5-21|12-1)-[0-9-]+")
 _SYSTEM_SID = "S-1-5-18"
+_CURRENT_USER = "HKEY_CURRENT_USER"
+_OWN_USER = "CURRENT_USER"
 
 
 def load(machine: Machine, *, environment: Mapping[str, str] | None = None) -> Registry:
@@ -137,6 +145,10 @@ class _Loading:
                     place[name] = key
         self._roots = dict(exported.roots)
         self._exported = memory.exported
+        own = self._roots.get(_CURRENT_USER)
+        if own is not None and _OWN_USER not in self._users:
+            # The export does not say whose it is; without a place below HKEY_USERS no rule would look at it.
+            self._users[_OWN_USER] = own
 
     def _known_profiles(self) -> dict[str, str]:
         """SID to the path of the profile, from ProfileList; empty if there is no SOFTWARE."""
