@@ -24,6 +24,9 @@ DEFAULT_WIDTH = 100
 """Where the output is no terminal."""
 
 NARROWEST = 60
+LONGEST_TEXT = 400
+"""A terminal is no place for more; every other format holds the whole text."""
+
 MANY_HOSTS = 25
 """From here on hosts with nothing to say share one line."""
 
@@ -269,11 +272,12 @@ def _char_columns(char: str) -> int:
 
 
 def wrap(text: str, width: int, *, indent: str = "") -> Iterator[str]:
-    """The ``visible`` text in lines of at most ``width`` columns; no text gives no line."""
+    """The ``visible`` text in lines of at most ``width`` columns; no text gives no line, a very long one is cut."""
     room = width - len(indent)
-    rest = visible(text).strip(" ")
-    while columns(rest) > room:
-        cut = _break(rest, room)
+    rest = visible(text[:LONGEST_TEXT]).strip(" ")
+    if len(text) > LONGEST_TEXT:
+        rest += f"... ({len(text)} characters)"
+    while (cut := _break(rest, room)) < len(rest):
         yield indent + rest[:cut].rstrip(" ")
         rest = rest[cut:].lstrip(" ")
     if rest:
@@ -282,9 +286,11 @@ def wrap(text: str, width: int, *, indent: str = "") -> Iterator[str]:
 
 def _break(text: str, room: int) -> int:
     """Where to break: the last blank that fits, else after a backslash of the second half, else where the room ends."""
-    used = list(accumulate(map(_char_columns, text[: room + 1])))
-    longest = sum(taken <= room for taken in used)
-    blank = text.rfind(" ", 1, longest + 1)
+    head = text[: room + 1]
+    longest = sum(used <= room for used in accumulate(map(_char_columns, head)))
+    if longest == len(text):
+        return longest
+    blank = head.rfind(" ", 1, longest + 1)
     return (blank if blank > 0 else text.rfind("\\", room // 2, longest) + 1) or max(longest, 1)
 
 

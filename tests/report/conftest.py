@@ -326,7 +326,7 @@ def ordinary_document() -> Document:
                     changes=(UPDATE,),
                     hosts=tuple(map(HostId, UPDATED)),
                     of=3,
-                    present=3,
+                    present=Prevalence(3, 3, "19045"),
                     build="19045",
                     severity=Severity.INFO,
                 ),

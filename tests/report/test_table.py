@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fleetscan.report.table import MANY_HOSTS, NARROWEST, columns, render, wrap
+from fleetscan.report.table import LONGEST_TEXT, MANY_HOSTS, NARROWEST, columns, render, wrap
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -79,7 +79,13 @@ def test_many_quiet_hosts_share_one_line(silent: Document) -> None:
     assert len(lines) < MANY_HOSTS
 
 
-@given(st.text(), st.integers(1, 40))
+def test_a_very_long_text_is_cut_and_says_so() -> None:
+    lines = list(wrap("A" * 100_000, 80))
+    assert len(lines) == 6
+    assert lines[-1].endswith("... (100000 characters)")
+
+
+@given(st.text(max_size=LONGEST_TEXT), st.integers(1, 40))
 def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
     lines = list(wrap(text, width))
     assert "".join(lines).replace(" ", "") == "".join(wrap(text, 10**6)).replace(" ", "")
