@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from dataclasses import dataclass
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -129,9 +130,20 @@ def normalise(raw: str, environment: Mapping[str, str] | None = None) -> DllPath
     return DllPath(raw=raw, text=text, token=_tokenise(text, variables), flags=tuple(flags))
 
 
-def _variables(environment: Mapping[str, str] | None) -> dict[str, str]:
-    given = {name.lower(): value for name, value in (environment or {}).items()}
-    return {name: given.get(name, value) for name, value in DEFAULT_ENVIRONMENT.items()}
+def _variables(environment: Mapping[str, str] | None) -> Mapping[str, str]:
+    """The variables that mean the same for every user, as this host sets them; values may name each other."""
+    given = tuple(sorted((name.lower(), value) for name, value in (environment or {}).items()))
+    return _resolved(given)
+
+
+@lru_cache(maxsize=256)
+def _resolved(given: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    own = dict(given)
+
+    def value(match: re.Match[str]) -> str:
+        return DEFAULT_ENVIRONMENT.get(match.group(1).lower(), match.group())
+
+    return {name: _VARIABLE.sub(value, own.get(name, default)) for name, default in DEFAULT_ENVIRONMENT.items()}
 
 
 def _clean(raw: str, flags: list[Flag]) -> str:
