@@ -117,11 +117,16 @@ def expected(entry: dict[str, Any], release: Release) -> bool:
     )
 
 
-def dll_text(entry: dict[str, Any], folder: str) -> str:
-    """The usual DLL text of an entry: bare, or the full path of one bitness."""
-    usual = entry["paths"][0]
-    if usual == "{bare}":
-        return "WINTRUST.DLL" if entry["dll"] == "wintrust.dll" else str(entry["dll"])
+def dll_text(entry: dict[str, Any], function: str, folder: str) -> str:
+    """The usual DLL text of a registration in the view of one bitness.
+
+    Functions of wintrust stand under other providers' entries too. Office writes a bare name in the 32-bit view only.
+    """
+    if entry["dll"] == "wintrust.dll" or function.startswith(("Softpub", "Wintrust")):
+        return "WINTRUST.DLL"
+    if entry["dll"] == "mso.dll" and folder == "SysWOW64":
+        return "mso.dll"
+    usual = next(path for path in entry["paths"] if path != "{bare}")
     programs = r"C:\Program Files" if folder == "System32" else r"C:\Program Files (x86)"
     tokens = {"system32": rf"C:\Windows\{folder}", "windir": r"C:\Windows", "commonfiles": rf"{programs}\Common Files"}
     return str(usual.format(**tokens))
@@ -130,21 +135,21 @@ def dll_text(entry: dict[str, Any], folder: str) -> str:
 def crypto_keys(entry: dict[str, Any], view: str, folder: str) -> Keys:
     """SIP or trust registrations of one entry in one registry view."""
     root = CRYPTOGRAPHY.format(view=view)
-    dll = text(dll_text(entry, folder))
-    if entry["kind"] == "sip":
-        return {
-            rf"{root}\OID\EncodingType 0\{function_set}\{{{entry['guid']}}}": {"Dll": dll, "FuncName": text(function)}
-            for function_set, function in entry["functions"].items()
-            if function_set not in (entry.get("optional_functions") or ())
-        }
     if entry["guid"] is None:
         values = {
             name: text(f"{{{data}}}" if name == "DefaultId" else data) for name, data in entry["functions"].items()
         }
+        dll = text(dll_text(entry, "", folder))
         return {rf"{root}\Providers\Trust\Usages\{entry['oid']}": {"$DLL": dll} | values}
+    place, names = (r"Providers\Trust", ("$DLL", "$Function"))
+    if entry["kind"] == "sip":
+        place, names = (r"OID\EncodingType 0", ("Dll", "FuncName"))
     return {
-        rf"{root}\Providers\Trust\{step}\{{{entry['guid']}}}": {"$DLL": dll, "$Function": text(function)}
+        rf"{root}\{place}\{step}\{{{entry['guid']}}}": dict(
+            zip(names, (text(dll_text(entry, function, folder)), text(function)), strict=True)
+        )
         for step, function in entry["functions"].items()
+        if step not in (entry.get("optional_functions") or ())
     }
 
 

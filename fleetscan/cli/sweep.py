@@ -1,0 +1,148 @@
+"""``fleetscan sweep``: ask every host, store, judge, compare, print."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetscan.cli.output import add_output_options, write_outputs
+from fleetscan.dispatcher import Limits, stop_on_signals
+from fleetscan.engines.named import engine_named
+from fleetscan.engines.recorded import Recorder
+from fleetscan.errors import ExitCode, SettingsError
+from fleetscan.planner.scopes import Options
+from fleetscan.progress import show_progress
+from fleetscan.report.escape import visible
+from fleetscan.store.sql import open_store
+from fleetscan.sweep import Request, ask, begin, prepare, resume
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
+
+    from fleetscan.engines.interface import Engine
+    from fleetscan.model.rule import Message
+    from fleetscan.store.interface import Store, SweepId
+    from fleetscan.sweep import Prepared
+
+HELP = "ask every host, store, judge, compare, print"
+DEFAULT_STORE = "fleetscan.db"
+LATEST = "latest"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """What to sweep, what with, how hard, and what to do with the answer."""
+    what = parser.add_argument_group("what to sweep")
+    what.add_argument("-i", "--inventory", default="", metavar="FILE", help="inventory file, or hosts: -i user@host,")
+    what.add_argument(
+        "--hives", default="", metavar="DIR", help="hives or .reg exports of one machine, or a folder of such folders"
+    )
+    what.add_argument(
+        "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
+    )
+    what.add_argument(
+        "-r",
+        "--rules",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="rule file or folder (repeatable; default: the shipped rules)",
+    )
+    what.add_argument("--include-expensive", action="store_true", help="also rules that walk a whole hive")
+    how = parser.add_argument_group("how to ask")
+    how.add_argument("--concurrency", type=int, default=50, metavar="N", help="hosts asked at once (default: 50)")
+    how.add_argument("--host-timeout", type=float, default=120.0, metavar="SECONDS", help="for one host (default: 120)")
+    how.add_argument(
+        "--deadline", type=float, metavar="SECONDS", help="for the whole sweep; what is missing then is not covered"
+    )
+    how.add_argument("--attempts", type=int, default=3, metavar="N", help="for failures that may pass (default: 3)")
+    how.add_argument(
+        "--record", type=Path, metavar="DIR", help="keep every raw answer, to replay it with engine recorded"
+    )
+    keep = parser.add_argument_group("where to keep it")
+    keep.add_argument(
+        "--store", default=DEFAULT_STORE, metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
+    )
+    keep.add_argument(
+        "--resume",
+        nargs="?",
+        const=LATEST,
+        metavar="SWEEP",
+        help="go on with a sweep: ask only hosts that are not complete",
+    )
+    keep.add_argument("--note", default="", help="a note to keep with the sweep")
+    add_output_options(parser)
+    show = parser.add_argument_group("progress")
+    show.add_argument("-q", "--quiet", action="store_true", help="no progress")
+    show.add_argument("-v", "--verbose", action="store_true", help="a line for every host")
+    show.add_argument("--log-format", choices=("text", "json"), default="text", help="progress as text or JSON lines")
+
+
+def run(
+    args: Namespace,
+    *,
+    engines: Callable[[str], Engine] = engine_named,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> ExitCode:
+    """The whole job; the exit code is the contract of ``errors.ExitCode``."""
+    prepared = prepare(_request(args))
+    for line in (*map(_problem, prepared.report.problems), *prepared.remarks):
+        print(f"fleetscan: {visible(line)}", file=sys.stderr)
+    if args.record is not None:
+        engines = Recorder(args.record, engines)
+    with open_store(args.store) as store:
+        sweep = _asked(args, prepared, store, engines, now)
+        if sweep is None:
+            return ExitCode.INCOMPLETE
+        return write_outputs(args, store, sweep, prepared.report.rules, now=now(), inventory=prepared.inventory.source)
+
+
+def _asked(
+    args: Namespace,
+    prepared: Prepared,
+    store: Store,
+    engines: Callable[[str], Engine],
+    now: Callable[[], datetime],
+) -> SweepId | None:
+    """The finished sweep; None if it was told to stop."""
+    sweep = begin(prepared, store, now=now()) if args.resume is None else resume(prepared, store, args.resume)
+    with (
+        stop_on_signals() as stop,
+        show_progress(sys.stderr, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as observer,
+    ):
+        asked = ask(prepared, store, sweep, engines, observer=observer, stop=stop, now=now)
+    if stop.is_set():
+        print(
+            f"fleetscan: stopped: {asked.answered} of {asked.hosts} hosts are stored"
+            f" (try: fleetscan sweep ... --resume {sweep})",
+            file=sys.stderr,
+        )
+        return None
+    return sweep
+
+
+def _problem(message: Message) -> str:
+    code = f"{message.code}: " if message.code else ""
+    return f"{message.where}: {code}{message.text}"
+
+
+def _request(args: Namespace) -> Request:
+    if args.concurrency < 1 or args.attempts < 1 or args.host_timeout <= 0:
+        raise SettingsError("--concurrency, --attempts and --host-timeout must be above 0")
+    return Request(
+        inventory=args.inventory,
+        hives=args.hives,
+        limit=tuple(args.limit),
+        rules=tuple(args.rules),
+        options=Options(include_expensive=args.include_expensive),
+        limits=Limits(
+            concurrency=args.concurrency,
+            host_seconds=args.host_timeout,
+            total_seconds=args.deadline,
+            attempts=args.attempts,
+        ),
+        note=args.note,
+    )

@@ -1,0 +1,60 @@
+"""From a stored sweep to what it means: rules, known good, baseline and approvals; kept, and made a document."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fleetscan.baseline.approvals import load_approvals
+from fleetscan.findings.assemble import assess
+from fleetscan.findings.hits import RuleHits
+from fleetscan.findings.records import change_records, entity_records, finding_records
+from fleetscan.report.build import build_document
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+    from pathlib import Path
+
+    from fleetscan.findings.model import Assessment
+    from fleetscan.model.rule import Rule
+    from fleetscan.report.document import Document
+    from fleetscan.store.interface import Baseline, PlanRecord, Store, Sweep
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What a sweep means, and the document that every report renders."""
+
+    assessment: Assessment
+    document: Document
+
+
+def judge(
+    store: Store,
+    sweep: Sweep,
+    rules: Sequence[Rule],
+    *,
+    now: datetime,
+    baseline: Baseline | None = None,
+    approvals: Sequence[Path] = (),
+    plan: PlanRecord | None = None,
+    inventory: str = "",
+) -> Judged:
+    """Judge a stored sweep with today's rules and keep the outcome beside it; no host is asked.
+
+    ``plan`` is the plan of ``rules``, where it is not the one the sweep was asked with.
+    """
+    assessment = assess(
+        store,
+        sweep,
+        today=now.date(),
+        baseline=baseline,
+        find_hits=RuleHits.of(rules),
+        approvals=load_approvals(approvals),
+    )
+    store.put_findings(sweep.id, finding_records(assessment))
+    store.put_changes(sweep.id, change_records(assessment, baseline.sweep if baseline else ""))
+    store.put_entities(sweep.id, entity_records(assessment))
+    document = build_document(store, sweep, assessment, rules, plan=plan, inventory=inventory, generated=now)
+    return Judged(assessment, document)

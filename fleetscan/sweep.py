@@ -1,0 +1,157 @@
+"""The main job: rules and hosts in, a stored sweep out. Judging and reporting read the store afterwards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetscan.dispatcher import Dispatcher, Limits
+from fleetscan.domain.areas import AREAS
+from fleetscan.errors import RuleError, SettingsError
+from fleetscan.hives.collection import collection
+from fleetscan.inventory import Inventory, load_inventory, select
+from fleetscan.model.host import Host, HostId
+from fleetscan.planner.plan import make_plan
+from fleetscan.planner.scopes import DEFAULT_OPTIONS, Options
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
+from fleetscan.store.interface import PlanRecord, SweepHost
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from datetime import datetime
+
+    from fleetscan.engines.interface import Engine
+    from fleetscan.model.snapshot import HostResult
+    from fleetscan.planner.plan import Plan
+    from fleetscan.progress import Observer
+    from fleetscan.rules.load import LoadReport
+    from fleetscan.store.interface import Store, Sweep, SweepId
+
+COMPLETE = "complete"
+INCOMPLETE = "incomplete"
+CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What a user asks for. Exactly one of ``inventory`` and ``hives`` is given; ``rules`` empty: the shipped ones."""
+
+    inventory: str = ""
+    hives: str = ""
+    limit: tuple[str, ...] = ()
+    rules: tuple[Path, ...] = ()
+    options: Options = DEFAULT_OPTIONS
+    limits: Limits = field(default_factory=Limits)
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """Everything that is known before a host is asked. ``remarks`` are lines a user must see."""
+
+    request: Request
+    report: LoadReport
+    plan: Plan
+    inventory: Inventory
+    remarks: tuple[str, ...] = ()
+
+
+def prepare(request: Request) -> Prepared:
+    """Load rules and hosts and make the plan; errors are raised before anything is stored or asked."""
+    if bool(request.inventory) == bool(request.hives):
+        raise SettingsError(
+            "name what to sweep: an inventory or a folder of hives, not both",
+            hint="fleetscan sweep -i inventory/demo.yml",
+        )
+    inventory, remarks = _machines(request.hives) if request.hives else (load_inventory(request.inventory), ())
+    inventory = select(inventory, request.limit)
+    if not inventory.hosts:
+        raise SettingsError("no host is left", where=inventory.source, hint="fleetscan hosts -i FILE --limit PATTERN")
+    rules = request.rules or (content("rules"),)
+    report = load_rules(rules)
+    if not report.rules:
+        first = report.problems[0] if report.problems else None
+        raise RuleError(
+            first.text if first else "no rule file is here",
+            where=first.where if first else str(rules[0]),
+            hint="fleetscan rules check PATH",
+        )
+    plan = make_plan(report.rules, extra_scopes=AREAS, options=request.options)
+    return Prepared(
+        request=request, report=report, plan=plan, inventory=inventory, remarks=(*remarks, *inventory.notes)
+    )
+
+
+def _machines(path: str) -> tuple[Inventory, tuple[str, ...]]:
+    """A folder of hives as an inventory: each machine a host of the embedded engine."""
+    found = collection(Path(path))
+    hosts = tuple(
+        Host(
+            id=HostId(machine.name),
+            engine="embedded",
+            settings={"hives": tuple(str(file.path) for file in machine.files)},
+        )
+        for machine in found.machines
+    )
+    unused = tuple(f"{unused.file}: not used: {unused.reason}" for unused in found.unused)
+    return Inventory(source=path, hosts=hosts, groups={}), unused
+
+
+def begin(prepared: Prepared, store: Store, *, now: datetime) -> SweepId:
+    """Record a new sweep: what will be asked of whom."""
+    hosts = [SweepHost(id=host.id, engine=host.engine, groups=host.groups) for host in prepared.inventory]
+    return store.begin_sweep(PlanRecord.of(prepared.plan), hosts, started=now, note=prepared.request.note)
+
+
+def resume(prepared: Prepared, store: Store, name: str) -> SweepId:
+    """Open a sweep again. The plan must be the one it began with: else its answers would not speak of one question."""
+    sweep = store.sweep(name)
+    if sweep.plan_digest != prepared.plan.digest:
+        raise SettingsError(
+            f"sweep {sweep.id} asked something else: rules or options have changed since", hint="start a new sweep"
+        )
+    store.reopen_sweep(sweep.id)
+    return sweep.id
+
+
+def ask(
+    prepared: Prepared,
+    store: Store,
+    sweep: SweepId,
+    engine_named: Callable[[str], Engine],
+    *,
+    observer: Observer,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> Sweep:
+    """Ask every host of the sweep that is not complete, store each answer as it arrives, seal the sweep.
+
+    A sweep that was told to stop stays open: ``resume`` goes on with it.
+    """
+    pending = set(store.pending(sweep))
+    hosts = [host for host in prepared.inventory if host.id in pending]
+    for result in _results(prepared, hosts, engine_named, observer=observer, stop=stop, now=now):
+        store.put(sweep, result)
+    if stop.is_set():
+        return store.sweep(sweep)
+    outcome = INCOMPLETE if store.pending(sweep) else COMPLETE
+    store.finish_sweep(sweep, finished=now(), outcome=outcome)
+    return store.sweep(sweep)
+
+
+def _results(
+    prepared: Prepared,
+    hosts: list[Host],
+    engine_named: Callable[[str], Engine],
+    *,
+    observer: Observer,
+    stop: threading.Event,
+    now: Callable[[], datetime],
+) -> Iterator[HostResult]:
+    dispatcher = Dispatcher(
+        prepared.plan, engine_named, limits=prepared.request.limits, stop=stop, observer=observer, now=now
+    )
+    return dispatcher.run(hosts, total=len(hosts))
