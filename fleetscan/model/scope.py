@@ -151,6 +151,23 @@ class Scope:
             return False
         return all(map(element_matches, self.elements, key[1:fixed]))
 
+    def includes(self, other: Scope) -> bool:
+        """Does this scope surely hold every row of the other? (May say no where it is yes.)"""
+        if self.id == other.id:
+            return True
+        below = len(other.elements) - len(self.elements)
+        if self.root != other.root or below < 0 or self.row_filter is not None:
+            return False
+        if self.depth is not None and (other.depth is None or below + other.depth > self.depth):
+            return False
+        return all(map(_holds, self.elements, other.elements))
+
+
+def _holds(wide: Element, narrow: Element) -> bool:
+    if isinstance(narrow, Glob):
+        return wide == narrow or wide == Glob("*")
+    return element_matches(wide, narrow)
+
 
 def _element_text(element: Element) -> str:
     if isinstance(element, Glob):

@@ -259,6 +259,12 @@ def _hits(anchor: Anchor, run: Run) -> Iterator[_Hit]:
 
 def _at_roots(run: Run) -> Iterator[tuple[_Hit, int, bool]]:
     """The run starts inside the fixed part of a base (``\\Software\\Classes\\...``): hit, literals, at a hive's root."""
+    if not run.whole and len(run.elements) > 1 and fold(run.elements[0]).endswith(_CLASSES_SUFFIX):
+        # The end of a class hive's name: ``*_Classes\\...``.
+        hive: Path = ("HKU", SID_CLASSES, *run.elements[1:])
+        for hit in (_Hit(_long(hive), 0), *_aliased(hive, run, 0, 0)):
+            yield hit, 2, True
+        return
     for base, roots in ROOTS.items():
         for root in roots:
             for start in range(len(root)):

@@ -2,24 +2,38 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from fleetscan.model.registry import DEFAULT_VALUE, RegistryRow, fold
+from fleetscan.model.snapshot import Complete, Partial, Reason, ScopeResult, Unreachable
+from fleetscan.planner.facts import FACTS, host_facts
+from fleetscan.planner.index import scope_index
+from fleetscan.planner.scopes import DEFAULT_OPTIONS, Options, rule_scopes
+from fleetscan.planner.sql import UNPROVEN, area, entries, programs, statement
+from fleetscan.planner.trie import Trie
 
-    from fleetscan.model.registry import RegistryRow
-    from fleetscan.model.rule import Rule
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from fleetscan.model.rule import Message, Rule
     from fleetscan.model.scope import Scope
-    from fleetscan.model.snapshot import HostFacts, Reason, ScopeResult
+    from fleetscan.model.snapshot import HostFacts, Status
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """One SQL statement, on one line, without semicolon. ``id`` is unique in the plan and stable for the same text."""
+    """One SQL statement, on one line, without semicolon. ``id`` is unique in the plan and stable for the same text.
+
+    ``scope_ids`` are the scopes that need its answer; none for a statement that asks for facts.
+    """
 
     id: str
     sql: str
+    scope_ids: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +56,20 @@ Answer = Answered | Failed
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RulePlan:
-    """How one rule is answered: ``label`` is exact, complete, complete under assumptions, partial or unplannable."""
+    """How one rule is answered: ``label`` is exact, complete, complete under assumptions, partial or unplannable.
+
+    ``expensive`` are patterns of whole hives that the rule needs and that are kept out of the plan; ``unanchored`` its
+    branches that could match anywhere; ``needs_baseline``: it is judged on what disappeared between two sweeps.
+    """
 
     rule: Rule
     label: str
     scope_ids: tuple[str, ...]
+    level: int = 0
+    expensive: tuple[str, ...] = ()
+    unanchored: tuple[str, ...] = ()
+    needs_baseline: bool = False
+    messages: tuple[Message, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,19 +83,167 @@ class Plan:
     @property
     def digest(self) -> str:
         """SHA-256 (hex) of scopes and statements: the plan's identity in the store."""
-        raise NotImplementedError
+        lines = [*(scope.text for scope in self.scopes), *(text.sql for text in self.statements)]
+        return sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def make_plan(rules: Sequence[Rule]) -> Plan:
-    """Plan all rules together: scopes merged into one trie, each key asked once."""
-    raise NotImplementedError
+def make_plan(
+    rules: Sequence[Rule], *, extra_scopes: Iterable[Scope] = (), options: Options = DEFAULT_OPTIONS
+) -> Plan:
+    """Plan all rules together: scopes merged into one trie, each key asked once.
+
+    ``extra_scopes`` are asked as well, whatever the rules need (the domain's areas).
+    """
+    planned = [rule_scopes(rule, options) for rule in rules]
+    scopes = {scope.id: scope for found in planned for scope in found.scopes}
+    scopes |= {scope.id: scope for scope in extra_scopes}
+    ordered = tuple(sorted(scopes.values(), key=lambda scope: scope.text))
+    return Plan(
+        rules=tuple(
+            RulePlan(
+                rule=found.rule,
+                label=found.label,
+                scope_ids=tuple(scope.id for scope in found.scopes),
+                level=found.level,
+                expensive=tuple(scope.pattern for scope in found.expensive if scope.id not in scopes),
+                unanchored=found.unanchored,
+                needs_baseline=found.needs_baseline,
+                messages=found.messages,
+            )
+            for found in planned
+        ),
+        scopes=ordered,
+        statements=tuple(_statements(ordered)),
+    )
+
+
+def _statements(scopes: tuple[Scope, ...]) -> Iterable[Statement]:
+    for name, sql in FACTS.items():
+        yield Statement(id=name, sql=sql)
+    if not scopes:
+        return
+    trie = Trie(scopes)
+    needed: dict[str, set[int]] = defaultdict(set)
+    for entry in entries(trie):
+        # The states of a node are the scopes that hold its rows or those of keys below it.
+        needed[area(entry.key)].update(index for index, _ in entry.node.states)
+    for name, program in programs(trie).items():
+        sql = statement(program)
+        digest = sha256(sql.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+        ids = tuple(scopes[index].id for index in sorted(needed[name]))
+        yield Statement(id=f"{name}-{digest}", sql=sql, scope_ids=ids)
 
 
 def assemble(plan: Plan, answers: Mapping[str, Answer]) -> tuple[HostFacts, tuple[ScopeResult, ...]]:
-    """Facts and exactly one result for every scope, from the answers by statement id (missing: not asked)."""
-    raise NotImplementedError
+    """Facts and exactly one result for every scope, from the answers by statement id (missing: not asked).
+
+    Status of a scope: Unreachable if every statement that it needs failed, Partial if one of them did. A key that its
+    parent lists though it gave no row may be empty, unreadable or hidden; osquery cannot tell, and stock machines have
+    many empty keys. So it is named in ``unproven`` (the coverage shows the count, and it is never called clean), but the
+    scope stays Complete. Partial(UNPROVEN) is kept for what cannot even be proven absent: no key above it answered.
+    """
+    facts = host_facts(lambda name: answer.rows if isinstance(answer := answers.get(name), Answered) else ())
+    sorter = _Sorter(plan)
+    failures: dict[str, list[Failed]] = defaultdict(list)
+    answered: set[str] = set()
+    for text in plan.statements:
+        if not text.scope_ids:
+            continue
+        answer = answers.get(text.id, Failed(Reason.NOT_ASKED))
+        if isinstance(answer, Failed):
+            for scope_id in text.scope_ids:
+                failures[scope_id].append(answer)
+        else:
+            answered.update(text.scope_ids)
+            sorter.take(answer.rows)
+    return facts, tuple(
+        ScopeResult(
+            scope_id=scope.id,
+            status=_status(failures[scope.id], answered=scope.id in answered, unread=sorter.unread(scope)),
+            rows=tuple(sorter.rows[index]),
+            unproven=tuple(sorted(sorter.silent[index])),
+        )
+        for index, scope in enumerate(plan.scopes)
+    )
+
+
+def _status(failures: Sequence[Failed], *, answered: bool, unread: bool) -> Status:
+    if failures:
+        first = failures[0]
+        return Partial(first.reason, first.detail) if answered else Unreachable(first.reason, first.detail)
+    return Partial(Reason.UNPROVEN, "not even the hive root could be listed") if unread else Complete()
+
+
+class _Sorter:
+    """Gives every row to the scopes that hold its key; each distinct key is looked up once."""
+
+    def __init__(self, plan: Plan) -> None:
+        self._scopes = plan.scopes
+        self._index = scope_index(plan.scopes)
+        self._filtered = [scope.row_filter is not None for scope in plan.scopes]
+        self._holding: dict[str, tuple[int, ...]] = {}
+        self._unread: set[str] = set()
+        self.rows: dict[int, list[RegistryRow]] = defaultdict(list)
+        self.silent: dict[int, set[str]] = defaultdict(set)
+
+    def take(self, rows: Iterable[Mapping[str, str]]) -> None:
+        """Sort the rows of one answer."""
+        for row in rows:
+            key = row.get("key", "")
+            if row.get("type") == UNPROVEN:
+                self._miss(key, row.get("data", ""))
+                continue
+            indices = self._holding.get(key)
+            if indices is None:
+                indices = self._holding[key] = self._index.holding(_elements(key))
+            if indices:
+                self._give(_registry_row(row), indices)
+
+    def _give(self, row: RegistryRow, indices: tuple[int, ...]) -> None:
+        for index in indices:
+            row_filter = self._scopes[index].row_filter
+            if row_filter is None or row_filter.passes(row):
+                self.rows[index].append(row)
+
+    def _miss(self, key: str, why: str) -> None:
+        if why == "root":
+            self._unread.add(fold(key))
+        for index in self._index.touching(_elements(key)):
+            self.silent[index].add(key)
+
+    def unread(self, scope: Scope) -> bool:
+        """Did the scope's hive root give nothing at all?"""
+        return scope.root in self._unread
+
+
+@lru_cache(maxsize=65536)
+def _elements(key: str) -> tuple[str, ...]:
+    return tuple(element for element in key.split("\\") if element)
+
+
+def _registry_row(row: Mapping[str, str]) -> RegistryRow:
+    key, name, mtime = row.get("key", ""), row.get("name", ""), row.get("mtime", "")
+    return RegistryRow(
+        key=key,
+        name=name,
+        type=row.get("type", ""),
+        data=row.get("data", ""),
+        path=row.get("path") or f"{key}\\{'' if name == DEFAULT_VALUE else name}",
+        mtime=int(mtime) if mtime.isascii() and mtime.isdigit() else 0,
+    )
 
 
 def rows_in_scope(scope: Scope, rows: Sequence[RegistryRow]) -> tuple[RegistryRow, ...]:
     """The rows whose key lies in the scope and that pass its row filter."""
-    raise NotImplementedError
+    return tuple(
+        row
+        for row in rows
+        if scope.contains(_elements(row.key)) and (scope.row_filter is None or scope.row_filter.passes(row))
+    )
+
+
+def covers(scopes: Iterable[Scope], rule: Rule, options: Options = DEFAULT_OPTIONS) -> bool:
+    """Do stored scopes hold every row that could decide the rule? (May say no where it is yes, never the reverse.)"""
+    stored = tuple(scopes)
+    found = rule_scopes(rule, options)
+    return not found.unanchored and all(any(scope.includes(wanted) for scope in stored) for wanted in found.scopes)

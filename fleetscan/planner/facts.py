@@ -1,0 +1,79 @@
+"""What every plan asks a host about itself, and how the answers become HostFacts; no fact is needed by any scope."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from fleetscan.model.registry import fold
+from fleetscan.model.snapshot import HostFacts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    Rows = Sequence[Mapping[str, str]]
+
+FACTS: Mapping[str, str] = MappingProxyType(
+    {
+        "facts-osquery": "SELECT version, build_platform, build_distro, start_time FROM osquery_info",
+        "facts-os": "SELECT name, version, build, platform, arch FROM os_version",
+        "facts-system": "SELECT hostname, computer_name, uuid, hardware_vendor, hardware_model FROM system_info",
+        "facts-time": "SELECT unix_time, iso_8601 FROM time",
+        "facts-control-set": "SELECT key, name, type, data FROM registry WHERE key = 'HKEY_LOCAL_MACHINE\\SYSTEM\\Select'",
+        "facts-profiles": (
+            "SELECT key, name, type FROM registry WHERE key = "
+            "'HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\ProfileList'"
+        ),
+        "facts-users": "SELECT key, name, type FROM registry WHERE key = 'HKEY_USERS'",
+        "facts-environment": "SELECT variable, value FROM default_environment",
+    }
+)
+"""Statement ids and their SQL. A table that an old agent lacks fails alone."""
+
+_CLASSES = "_CLASSES"
+
+
+def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
+    """HostFacts from the rows of the fact statements; ``rows_of`` gives none for what was not answered."""
+    osquery, system = _first(rows_of("facts-osquery")), _first(rows_of("facts-os"))
+    machine, clock = _first(rows_of("facts-system")), _first(rows_of("facts-time"))
+    environment = {row.get("variable", ""): row.get("value", "") for row in rows_of("facts-environment")}
+    extra = {
+        "hardware_vendor": machine.get("hardware_vendor", ""),
+        "hardware_model": machine.get("hardware_model", ""),
+        "uuid": machine.get("uuid", ""),
+        "unix_time": clock.get("unix_time", ""),
+    }
+    return HostFacts(
+        osquery_version=osquery.get("version", ""),
+        os_name=system.get("name", ""),
+        os_version=system.get("version", ""),
+        os_build=system.get("build", ""),
+        arch=system.get("arch", ""),
+        hostname=machine.get("hostname", "") or machine.get("computer_name", ""),
+        environment=MappingProxyType(environment) if environment else None,
+        current_control_set=_control_set(rows_of("facts-control-set")),
+        profiles_known=_subkeys(rows_of("facts-profiles")),
+        profiles_loaded=tuple(
+            name
+            for name in _subkeys(rows_of("facts-users"))
+            if not fold(name).endswith(_CLASSES) and fold(name) != ".DEFAULT"
+        ),
+        extra=MappingProxyType({name: value for name, value in extra.items() if value}),
+    )
+
+
+def _first(rows: Rows) -> Mapping[str, str]:
+    return rows[0] if rows else {}
+
+
+def _subkeys(rows: Rows) -> tuple[str, ...]:
+    return tuple(sorted(row.get("name", "") for row in rows if row.get("type") == "subkey"))
+
+
+def _control_set(rows: Rows) -> int | None:
+    for row in rows:
+        data = row.get("data", "")
+        if fold(row.get("name", "")) == "CURRENT" and data.isascii() and data.isdigit():
+            return int(data)
+    return None
