@@ -5,8 +5,9 @@ A key that is asked for is a key that is read; nothing is indexed when a hive is
 is read. The subkeys of a key are read below one parent only, so no list can lead in a circle; the contents of all keys
 together are no larger than a file can hold, so shared cells cannot multiply.
 
-libregf was tried first. It opens no key of a hive whose root has one bad subkey list, gives no offsets, ends names at
-the first NUL, and reads the subkey list of a key when the key is opened. It is an oracle in the tests.
+libregf was tried first: it opens no key of a hive that is truncated or has one bad list below its root, cannot list the
+sound keys beside a bad one, ends names at the first NUL, and reads data of one to three bytes wrong. This reader is as
+fast. libregf is an oracle in the tests.
 """
 
 from __future__ import annotations
