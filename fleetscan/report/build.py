@@ -21,6 +21,7 @@ from fleetscan.report.document import (
     SweepInfo,
     rule_ids,
 )
+from fleetscan.store.interface import PlanRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,8 +30,9 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import Assessment, HostCoverage
     from fleetscan.model.rule import Rule
     from fleetscan.model.snapshot import HostFacts, Status
+    from fleetscan.planner.plan import Plan
     from fleetscan.report.document import RuleCoverage, ScopeCoverage
-    from fleetscan.store.interface import PlanRecord, RuleRecord, Store, Sweep, SweepId
+    from fleetscan.store.interface import RuleRecord, Store, Sweep, SweepId
 
 
 def build_document(
@@ -39,17 +41,18 @@ def build_document(
     assessment: Assessment,
     rules: Sequence[Rule],
     *,
-    plan: PlanRecord | None = None,
+    plan: Plan | None = None,
     inventory: str = "",
     generated: datetime | None = None,
     triage: Mapping[str, Pairs] | None = None,
 ) -> Document:
     """Everything a report prints. The store must stay open while the document is rendered: raw hashes are read late.
 
-    ``rules`` are those the assessment was made with; ``plan`` is their plan, if it is not the one of the sweep.
+    ``rules`` are those the assessment was made with; ``plan`` is their plan, where it is at hand: it says which
+    statement answers which scope, and how state can answer rules that the sweep did not know.
     """
-    planned = plan or store.plan(sweep.id)
-    infos = tuple(_rules(rules, planned.rules))
+    asked = store.plan(sweep.id)
+    infos = tuple(_rules(rules, PlanRecord.of(plan).rules if plan else asked.rules))
     return Document(
         sweep=SweepInfo(
             id=sweep.id,
@@ -65,11 +68,12 @@ def build_document(
             generated=generated,
         ),
         assessment=assessment,
-        hosts=tuple(_hosts(store, sweep.id, assessment, infos, planned)),
+        hosts=tuple(_hosts(store, sweep.id, assessment, infos, asked)),
         rules=infos,
-        scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in planned.scopes),
-        statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in planned.statements),
+        scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in asked.scopes),
+        statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in asked.statements),
         raw=StoredHashes(store, sweep.id),
+        scope_statements=_scope_statements(asked, plan) if plan else {},
         triage=triage or {},
         notes=tuple(_notes(sweep, assessment, infos)),
     )
@@ -95,6 +99,15 @@ class StoredHashes(Mapping[str, tuple[RawHash, ...]]):
 
     def __len__(self) -> int:
         return sum(1 for _ in self)
+
+
+def _scope_statements(asked: PlanRecord, plan: Plan) -> dict[str, tuple[str, ...]]:
+    """The statements that may have answered a scope; one that the plan does not know may have answered any."""
+    scopes = {statement.id: statement.scope_ids for statement in plan.statements}
+    return {
+        scope_id: tuple(name for name, _ in asked.statements if scope_id in scopes.get(name, (scope_id,)))
+        for scope_id, _ in asked.scopes
+    }
 
 
 def _rules(rules: Sequence[Rule], records: Sequence[RuleRecord]) -> Iterator[RuleInfo]:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.findings.model import REPORTED
 from fleetscan.model.finding import FindingState, Severity, VerdictKind
+from fleetscan.planner.sql import area
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -317,7 +318,7 @@ def _of_hit(document: Document, host: str, hit: RuleHit) -> Evidence:
         data=hit.row.data,
         mtime=hit.row.mtime,
         scope_id=hit.scope_id,
-        raw=_raw_of(document, host, hit.scope_id),
+        raw=_raw_of(document, host, hit.row.key, hit.scope_id),
     )
 
 
@@ -332,14 +333,18 @@ def _of_verdict(document: Document, finding: Finding, row: RegistryRow | None) -
         type=row.type if row else "",
         data=row.data if row else "",
         mtime=row.mtime if row else 0,
-        raw=_raw_of(document, finding.host, ""),
+        raw=_raw_of(document, finding.host, row.key) if row else (),
     )
 
 
-def _raw_of(document: Document, host: str, scope_id: str) -> tuple[RawHash, ...]:
+def _raw_of(document: Document, host: str, key: str, scope_id: str = "") -> tuple[RawHash, ...]:
+    """The host's answer that holds the rows of a key: of the scope's statements, the one for the key's area."""
     answers = document.raw.get(host, ())
     wanted = document.scope_statements.get(scope_id)
-    return answers if wanted is None else tuple(answer for answer in answers if answer.statement_id in wanted)
+    if wanted is not None:
+        answers = tuple(answer for answer in answers if answer.statement_id in wanted)
+    name = area(key)
+    return tuple(answer for answer in answers if answer.statement_id.rpartition("-")[0] == name) or answers
 
 
 def changes(document: Document, *, folded: bool) -> Iterator[ChangeRow]:

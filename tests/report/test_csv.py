@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleetscan.report.csv import APPROVALS, CHANGES, COVERAGE, FINDINGS, SHEETS, lines, mtime, write_package
+from fleetscan.report.document import RawHash
 from fleetscan.report.escape import read_cell
 
 if TYPE_CHECKING:
@@ -57,6 +58,13 @@ def test_a_finding_without_evidence_still_has_a_row(document: Document) -> None:
     bare = replace(document.assessment.stock[0].findings[0], hits=())
     alone = replace(document, assessment=replace(document.assessment, findings=(bare,), stock=()))
     assert [row["source"] for row in rows(FINDINGS, alone)] == [""]
+
+
+def test_of_several_statements_the_one_for_the_area_of_the_key_is_named(document: Document) -> None:
+    raw = {"ws-07": (RawHash("system-0a1b", "1" * 64), RawHash("software-0a1b", "2" * 64))}
+    first, second = rows(FINDINGS, replace(document, raw=raw, scope_statements={}))[:2]
+    assert (first["statement"], first["raw_sha256"]) == ("software-0a1b", "2" * 64)
+    assert second["statement"] == "software-0a1b"
 
 
 def test_where_the_statement_is_not_known_all_answers_are_named(document: Document) -> None:
