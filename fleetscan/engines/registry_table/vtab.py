@@ -15,7 +15,7 @@ from fleetscan.engines.registry_table.patterns import (
 from fleetscan.model.registry import HIVE_ROOTS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fleetscan.engines.registry_table.reading import Reader, Row
 
@@ -116,11 +116,13 @@ class RegistryTable:
 class RegistryCursor:
     """The rows of one scan."""
 
+    __slots__ = ("_row", "_rows", "_table")
+
     def __init__(self, table: RegistryTable) -> None:
         """Before the first scan."""
         self._table = table
-        self._rows: list[Row] = []
-        self._place = 0
+        self._rows: Iterator[Row] = iter(())
+        self._row: Row | None = None
 
     def Filter(self, plan: int, _: str, operands: tuple[Any, ...] | None) -> None:  # noqa: N802 - apsw names it
         """Start a scan: gather the keys of all constraints, read each once."""
@@ -128,10 +130,11 @@ class RegistryCursor:
         reader.calls.table += 1
         keys = self._keys(self._table.plans[plan], operands or (), first_turn=plan not in self._table.plans_run)
         self._table.plans_run.add(plan)
-        self._rows = []
+        rows: list[Row] = []
         for key in in_byte_order(keys):
-            self._rows += reader.rows_of(key)
-        self._place = 0
+            rows += reader.rows_of(key)
+        self._rows = iter(rows)
+        self._row = next(self._rows, None)
 
     def _keys(self, plan: tuple[Constraint, ...], operands: tuple[Any, ...], *, first_turn: bool) -> Iterable[str]:
         lister = None
@@ -151,23 +154,23 @@ class RegistryCursor:
 
     def Eof(self) -> bool:  # noqa: N802 - apsw names it
         """Are all rows given?"""
-        return self._place >= len(self._rows)
+        return self._row is None
 
     def Next(self) -> None:  # noqa: N802 - apsw names it
         """Go on."""
-        self._place += 1
+        self._row = next(self._rows, None)
 
     def Column(self, number: int) -> str | int:  # noqa: N802 - apsw names it
         """One cell."""
-        return self._rows[self._place][number]
+        return self._row[number]  # type: ignore[index]  # SQLite asks only between Eof and Eof
 
     def Rowid(self) -> int:  # noqa: N802 - apsw names it
         """Not asked for: the table is WITHOUT ROWID."""
-        return self._place
+        return 0
 
     def Close(self) -> None:  # noqa: N802 - apsw names it
         """Drop the rows."""
-        self._rows = []
+        self._rows = iter(())
 
 
 def _passes_for_constraint(operator: int) -> bool:
