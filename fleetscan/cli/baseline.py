@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable
 
-    from fleetscan.store.interface import Store
+    from fleetscan.store.interface import Store, StoredHost
 
 HELP = "name a sweep as baseline; list, show, delete"
 
@@ -92,7 +92,7 @@ def _show(store: Store, baseline: Baseline) -> None:
     rows = [
         (
             visible(host.id),
-            "complete" if host.complete else "partial" if host.answered else "no answer",
+            _coverage(host),
             visible(facts[host.id].os_name if host.id in facts else ""),
             visible(facts[host.id].os_build if host.id in facts else ""),
         )
@@ -102,3 +102,9 @@ def _show(store: Store, baseline: Baseline) -> None:
     if baseline.note:
         print(visible(baseline.note))
     print(tabulate(rows, ("host", "answer", "system", "build"), "simple", disable_numparse=True))
+
+
+def _coverage(host: StoredHost) -> str:
+    if not host.answered:
+        return "not asked"
+    return "complete" if host.complete else "partial" if host.covered else "unreachable"

@@ -106,13 +106,14 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredHost:
-    """A host of a sweep and how far it came; ``complete``: every scope is covered."""
+    """A host of a sweep and how far it came; ``complete``: every scope is covered, ``covered``: something is."""
 
     id: HostId
     engine: str
     groups: tuple[str, ...]
     answered: bool
     complete: bool
+    covered: bool
     started: datetime | None
     finished: datetime | None
 

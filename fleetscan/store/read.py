@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 NOT_ASKED = Unreachable(Reason.NOT_ASKED)
 _FETCH = 2000
+_SWEEPS_HINT = "fleetscan store sweeps"
 
 _COUNTED = {
     "sweeps": schema.sweep,
@@ -64,7 +65,13 @@ SELECT s.id, s.name, s.started, s.finished, s.outcome, s.note, s.pruned, p.diges
 FROM sweep s JOIN plan p ON p.id = s.plan
 LEFT JOIN seal e ON s.finished IS NOT NULL AND e.number = (SELECT MAX(m.number) FROM seal m WHERE m.sweep = s.id)
 LEFT JOIN seal f ON f.number = e.number - 1
-ORDER BY s.id
+"""
+
+_HOSTS = """
+SELECT h.name, p.engine, p.groups, r.tree, t.complete, t.covered, r.started, r.duration, s.started AS base
+FROM result r JOIN host h ON h.id = r.host JOIN placement p ON p.id = r.placement
+JOIN sweep s ON s.id = r.sweep LEFT JOIN tree t ON t.id = r.tree
+WHERE r.sweep = :sweep
 """
 
 _CELLS = """
@@ -117,26 +124,32 @@ class Reader:
     def sweeps(self) -> tuple[Sweep, ...]:
         """All sweeps, oldest first."""
         with self.database.reading() as connection:
-            return tuple(_sweep(row) for row in connection.execute(text(_SWEEPS)))
+            return tuple(_sweep(row) for row in connection.execute(text(f"{_SWEEPS} ORDER BY s.id")))
 
     def sweep(self, name: str) -> Sweep:
         """By id, by a unique beginning of it, or ``latest``."""
-        sweeps = self.sweeps()
-        if name == "latest":
-            if not sweeps:
+        with self.database.reading() as connection:
+            query = select(schema.sweep.c.id, schema.sweep.c.name).order_by(schema.sweep.c.id)
+            names: dict[int, str] = {row.id: row.name for row in connection.execute(query)}
+            number = self._choose(names, name)
+            return _sweep(connection.execute(text(f"{_SWEEPS} WHERE s.id = :id"), {"id": number}).one())
+
+    def _choose(self, names: Mapping[int, str], wanted: str) -> int:
+        if wanted == "latest":
+            if not names:
                 raise StoreError("the store has no sweep", where=self.database.name, hint="fleetscan sweep")
-            return sweeps[-1]
-        matching = [sweep for sweep in sweeps if sweep.id == name] or [
-            sweep for sweep in sweeps if name and sweep.id.startswith(name)
+            return max(names)
+        matching = [number for number, name in names.items() if name == wanted] or [
+            number for number, name in names.items() if wanted and name.startswith(wanted)
         ]
         match matching:
-            case [sweep]:
-                return sweep
+            case [number]:
+                return number
             case []:
-                raise StoreError(f"there is no sweep {name}", where=self.database.name, hint="fleetscan store sweeps")
+                raise StoreError(f"there is no sweep {wanted}", where=self.database.name, hint=_SWEEPS_HINT)
             case _:
-                ids = ", ".join(sweep.id for sweep in matching[:5])
-                raise StoreError(f"{name} is the beginning of {len(matching)} sweeps", hint=f"one of {ids}")
+                ids = ", ".join(names[number] for number in matching[:5])
+                raise StoreError(f"{wanted} is the beginning of {len(matching)} sweeps", hint=f"one of {ids}")
 
     @contextmanager
     def at(self, sweep: SweepId, *, answers: bool = True) -> Iterator[tuple[Connection, int]]:
@@ -146,7 +159,7 @@ class Reader:
                 select(schema.sweep.c.id, schema.sweep.c.pruned).where(schema.sweep.c.name == sweep)
             ).one_or_none()
             if row is None:
-                raise StoreError(f"there is no sweep {sweep}", where=self.database.name, hint="fleetscan store sweeps")
+                raise StoreError(f"there is no sweep {sweep}", where=self.database.name, hint=_SWEEPS_HINT)
             if answers and row.pruned is not None:
                 raise StoreError(
                     f"the answers of sweep {sweep} were pruned on {moment(row.pruned):%Y-%m-%d}",
@@ -167,14 +180,16 @@ class Reader:
 
     def hosts(self, sweep: SweepId) -> tuple[StoredHost, ...]:
         """All hosts of the sweep, by name."""
-        query = text("""
-            SELECT h.name, p.engine, p.groups, r.tree, t.complete, r.started, r.duration, s.started AS base
-            FROM result r JOIN host h ON h.id = r.host JOIN placement p ON p.id = r.placement
-            JOIN sweep s ON s.id = r.sweep LEFT JOIN tree t ON t.id = r.tree
-            WHERE r.sweep = :sweep""")
         with self.at(sweep) as (connection, number):
-            rows = connection.execute(query, {"sweep": number}).all()
+            rows = connection.execute(text(_HOSTS), {"sweep": number}).all()
         return tuple(sorted(map(_host, rows), key=lambda host: host.id))
+
+    def _one_host(self, sweep: SweepId, host: HostId) -> StoredHost | None:
+        with self.at(sweep) as (connection, number):
+            row = connection.execute(
+                text(f"{_HOSTS} AND h.name = :host"), {"sweep": number, "host": host}
+            ).one_or_none()
+        return None if row is None else _host(row)
 
     def pending(self, sweep: SweepId) -> tuple[HostId, ...]:
         """Hosts without a result or with one that is not complete."""
@@ -306,9 +321,17 @@ class Reader:
             rows = connection.execute(query, {"sweep": number}).all()
         return {HostId(name): parse_blind(bytes(record)) for name, record in rows}
 
+    def _blind_spots(self, sweep: SweepId, host: HostId) -> tuple[BlindSpot, ...]:
+        query = text("""
+            SELECT a.blind_spots FROM result r JOIN host h ON h.id = r.host JOIN answer a ON a.id = r.answer
+            WHERE r.sweep = :sweep AND h.name = :host""")
+        with self.at(sweep) as (connection, number):
+            record = connection.execute(query, {"sweep": number, "host": host}).scalar()
+        return parse_blind(None if record is None else bytes(record))
+
     def result(self, sweep: SweepId, host: HostId) -> HostResult | None:
         """The whole result of a host as it was put."""
-        stored = next((item for item in self.hosts(sweep) if item.id == host), None)
+        stored = self._one_host(sweep, host)
         facts = self.facts(sweep, host)
         if stored is None or stored.started is None or stored.finished is None or facts is None:
             return None
@@ -328,7 +351,7 @@ class Reader:
             started=stored.started,
             finished=stored.finished,
             raw=self.raw(sweep, host),
-            blind_spots=self.blind_spots(sweep).get(host, ()),
+            blind_spots=self._blind_spots(sweep, host),
         )
 
     def changed(self, base: SweepId, sweep: SweepId, golden: HostId | None) -> Iterator[ChangedCell]:
@@ -417,6 +440,7 @@ def _host(row: Row[Any]) -> StoredHost:
         groups=tuple(json.loads(row.groups)),
         answered=answered,
         complete=bool(row.complete),
+        covered=bool(row.covered),
         started=moment(row.base + row.started) if answered else None,
         finished=moment(row.base + row.started + row.duration) if answered else None,
     )

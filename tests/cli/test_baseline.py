@@ -106,8 +106,8 @@ def test_list_show_and_delete(place: Path, capsys: pytest.CaptureFixture[str]) -
     printed = capsys.readouterr().out
     assert [line.split()[:2] for line in printed.splitlines()[-3:]] == [
         ["ws-1", "complete"],
-        ["ws-2", "partial"],
-        ["ws-3", "no"],
+        ["ws-2", "unreachable"],
+        ["ws-3", "not"],
     ]
     assert "\x1b" not in printed
     assert fleetscan(place, "delete", "monday") == ExitCode.CLEAN
