@@ -146,6 +146,23 @@ def test_folder_of_machines_gives_each(tmp_path: Path) -> None:
     }
 
 
+def test_backups_of_a_volume_are_not_used(tmp_path: Path) -> None:
+    _put(tmp_path / "Windows" / "System32" / "config", SYSTEM=_system("live"))
+    _put(tmp_path / "Windows" / "System32" / "config" / "RegBack", SYSTEM=_system("backup"))
+
+    found = collection(tmp_path)
+
+    assert [len(host.files) for host in found.machines] == [1]
+    assert [unused.reason for unused in found.unused] == ["a backup that Windows made"]
+
+
+def test_folders_that_are_too_deep_are_said(tmp_path: Path) -> None:
+    _put(tmp_path.joinpath(*"abcdefghijklmnop"), SYSTEM=_system())
+    _put(tmp_path, SYSTEM=_system())
+
+    assert ["too deep" in unused.reason for unused in collection(tmp_path).unused] == [True]
+
+
 def test_user_without_hive_is_missing(tmp_path: Path) -> None:
     profiles = {ALICE: "C:\\Users\\alice", "S-1-5-18": "%systemroot%\\system32\\config\\systemprofile"}
     _put(tmp_path, SOFTWARE=_software(profiles))
@@ -305,6 +322,15 @@ def test_exports_of_one_machine_are_imported_together(tmp_path: Path) -> None:
     assert _below(registry, "HKEY_USERS") == ["CURRENT_USER"]
     assert registry.open(("HKEY_CURRENT_USER", "Software", "own")) is not None
     assert [str(path) for path in registry.missing] == ["HKEY_LOCAL_MACHINE\\SAM", "HKEY_LOCAL_MACHINE\\SECURITY"]
+
+
+def test_export_that_breaks_off_is_imported_up_to_there(tmp_path: Path) -> None:
+    _put(tmp_path, {"x.reg": f"{EXPORT}[HKEY_USERS\\a]\nnonsense\n[HKEY_USERS\\b]\n".encode()})
+
+    registry = _only(tmp_path)
+
+    assert _below(registry, "HKEY_USERS") == ["a"]
+    assert ["the rest is not imported" in damage.what for damage in registry.damages()] == [True]
 
 
 def test_export_of_what_a_hive_holds_is_not_used_and_said(tmp_path: Path) -> None:

@@ -102,8 +102,9 @@ def test_libregf_reads_the_same_in_the_same_order(case: Case) -> None:
         assert (_cut(ours.name), ours.mtime) == (theirs.name, _seconds(theirs))
         assert [_cut(value.name) for value in ours.values()] == [value.name or "" for value in theirs.values]
         for value, other_value in zip(ours.values(), theirs.values, strict=True):
-            # Data of one to three bytes stands in the front of a field; libregf takes the back (the truths do not).
-            assert len(value.data) in {1, 2, 3} or value.data == (other_value.data or b"")
+            # libregf takes data of one to three bytes from the back of its field and cuts texts; the truths do neither.
+            if len(value.data) > 3 and value.type not in {1, 2, 6, 7}:
+                assert value.data == other_value.data
         waiting += zip(ours.subkeys(), theirs.sub_keys, strict=True)
 
 
