@@ -123,7 +123,19 @@ def _file(path: Path) -> File:
     content = content_of(path)
     if content not in {Content.HIVE, Content.EXPORT}:
         raise HiveError(content.value, where=str(path), hint="name a hive, a .reg export or a folder of them")
-    return File(path, content, _logs(path, _files(path.parent)) if content is Content.HIVE else ())
+    logs = _logs(path, _files(path.parent)) if content is Content.HIVE else ()
+    return File(path, content, logs, _profile(path.absolute().parent))
+
+
+def _profile(folder: Path) -> str:
+    """The user's folder, if ``folder`` is one or a place of classes in one."""
+    parts = tuple(part.lower() for part in folder.parts)
+    for places in ((), *_CLASSES):
+        above = parts[: len(parts) - len(places)]
+        profiles = any(above[:-1][-len(elements) :] == elements for elements in _PROFILES)
+        if parts[len(above) :] == places and profiles:
+            return folder.parts[len(above) - 1]
+    return ""
 
 
 def _named_once(machines: Iterable[Machine]) -> Iterator[Machine]:

@@ -351,6 +351,18 @@ def test_files_can_be_named_one_by_one_in_order(tmp_path: Path) -> None:
     assert _below(registry, "HKEY_USERS") == ["b"]
 
 
+def test_hive_that_is_named_alone_still_stands_in_its_users_folder(tmp_path: Path) -> None:
+    volume, classes = tmp_path / "C", "Users/Alice/AppData/Local/Microsoft/Windows"
+    _put(volume / "Windows" / "System32" / "config", SOFTWARE=_software({ALICE: "C:\\Users\\alice"}))
+    _put(volume / "Users" / "Alice", {"NTUSER.DAT": _user()})
+    _put(volume / classes, {"UsrClass.dat": _classes()})
+    files = ["Windows/System32/config/SOFTWARE", "Users/Alice/NTUSER.DAT", f"{classes}/UsrClass.dat"]
+
+    registry = load(machine("host", [volume / file for file in files]))
+
+    assert _below(registry, "HKEY_USERS") == [ALICE, f"{ALICE}_Classes"]
+
+
 @pytest.mark.parametrize(("content", "what"), [(b"text", "no registry file"), (b"CREG", "Windows 95, 98 or ME")])
 def test_named_file_that_is_no_registry_file_is_an_error(tmp_path: Path, content: bytes, what: str) -> None:
     _put(tmp_path, file=content)
