@@ -7,8 +7,10 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fleetscan import __version__
+from fleetscan.domain.areas import AREAS
 from fleetscan.model.host import HostId
 from fleetscan.model.snapshot import Reason, Unreachable
+from fleetscan.planner.plan import make_plan
 from fleetscan.report.coverage import rule_coverage, scope_coverage
 from fleetscan.report.document import (
     Document,
@@ -21,7 +23,6 @@ from fleetscan.report.document import (
     SweepInfo,
     rule_ids,
 )
-from fleetscan.store.interface import PlanRecord
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import Assessment, HostCoverage
     from fleetscan.model.rule import Rule
     from fleetscan.model.snapshot import HostFacts, Status
-    from fleetscan.planner.plan import Plan
     from fleetscan.report.document import RuleCoverage, ScopeCoverage
-    from fleetscan.store.interface import RuleRecord, Store, Sweep, SweepId
+    from fleetscan.store.interface import PlanRecord, RuleRecord, Store, Sweep, SweepId
 
 
 def build_document(
@@ -41,18 +41,17 @@ def build_document(
     assessment: Assessment,
     rules: Sequence[Rule],
     *,
-    plan: Plan | None = None,
+    plan: PlanRecord | None = None,
     inventory: str = "",
     generated: datetime | None = None,
     triage: Mapping[str, Pairs] | None = None,
 ) -> Document:
     """Everything a report prints. The store must stay open while the document is rendered: raw hashes are read late.
 
-    ``rules`` are those the assessment was made with; ``plan`` is their plan, where it is at hand: it says which
-    statement answers which scope, and how state can answer rules that the sweep did not know.
+    ``rules`` are those the assessment was made with; ``plan`` is their plan, where it is not the one of the sweep.
     """
     asked = store.plan(sweep.id)
-    infos = tuple(_rules(rules, PlanRecord.of(plan).rules if plan else asked.rules))
+    infos = tuple(_rules(rules, (plan or asked).rules))
     return Document(
         sweep=SweepInfo(
             id=sweep.id,
@@ -73,7 +72,7 @@ def build_document(
         scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in asked.scopes),
         statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in asked.statements),
         raw=StoredHashes(store, sweep.id),
-        scope_statements=_scope_statements(asked, plan) if plan else {},
+        scope_statements=_scope_statements(asked, rules),
         triage=triage or {},
         notes=tuple(_notes(sweep, assessment, infos)),
     )
@@ -101,9 +100,13 @@ class StoredHashes(Mapping[str, tuple[RawHash, ...]]):
         return sum(1 for _ in self)
 
 
-def _scope_statements(asked: PlanRecord, plan: Plan) -> dict[str, tuple[str, ...]]:
-    """The statements that may have answered a scope; one that the plan does not know may have answered any."""
-    scopes = {statement.id: statement.scope_ids for statement in plan.statements}
+def _scope_statements(asked: PlanRecord, rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:
+    """The statements that may have answered a scope.
+
+    The store keeps no scopes of a statement; planning the rules again tells them, because a statement of the same text
+    has the same id. One that today's plan does not have may have answered any scope.
+    """
+    scopes = {statement.id: statement.scope_ids for statement in make_plan(rules, extra_scopes=AREAS).statements}
     return {
         scope_id: tuple(name for name, _ in asked.statements if scope_id in scopes.get(name, (scope_id,)))
         for scope_id, _ in asked.scopes

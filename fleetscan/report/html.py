@@ -23,6 +23,7 @@ from fleetscan.report.csv import mtime, timestamp
 from fleetscan.report.document import attribute_changes, changes, evidence, excuses, rule_ids, scope_of, techniques
 from fleetscan.report.escape import visible
 from fleetscan.report.steps import next_steps
+from fleetscan.report.table import prevalence_words
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -260,7 +261,7 @@ def _finding(document: Document, finding: Finding) -> Json:
         "evidence": [_evidence(row) for row in evidence(document, finding)],
         "hosts": prevalence.hosts if prevalence else None,
         "of": prevalence.of if prevalence else None,
-        "prevalence": _text(str(prevalence or "")),
+        "prevalence": _text(prevalence_words(prevalence)) if prevalence else "",
         "approval": _text(f"{approval.owner} until {approval.expires}: {approval.reason}") if approval else "",
         "triage": _pairs(document.triage.get(finding.fingerprint, ())),
     }

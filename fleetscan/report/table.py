@@ -17,7 +17,7 @@ from fleetscan.report.steps import next_steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from fleetscan.findings.model import Finding
+    from fleetscan.findings.model import Finding, Prevalence
     from fleetscan.report.document import Document, HostReport
 
 DEFAULT_WIDTH = 100
@@ -27,6 +27,7 @@ NARROWEST = 60
 LONGEST_TEXT = 400
 """A terminal is no place for more; every other format holds the whole text."""
 
+LISTED_SPOTS = 10
 MANY_HOSTS = 25
 """From here on hosts with nothing to say share one line."""
 
@@ -94,8 +95,9 @@ def _findings(document: Document, width: int, *, colour: bool, everything: bool)
 
 
 def _host_line(host: HostReport) -> str:
-    facts = ", ".join(value for _, value in host.facts[:3] if value)
-    return f"{host.name}  {facts}".rstrip()
+    facts = dict(host.facts)
+    words = [facts.get("os", ""), f"build {facts['build']}" if "build" in facts else ""]
+    return f"{host.name}  {', '.join(word for word in words if word)}".rstrip()
 
 
 def _table(findings: Iterable[Finding], titles: Mapping[str, str], width: int, *, colour: bool) -> str:
@@ -127,15 +129,22 @@ def _what(finding: Finding) -> Iterator[str]:
             yield f"{name} {value}"
     for change in changes:
         yield f"{change.name}: {_side(change.old)} -> {_side(change.new)}"
-    yield from finding.why[:2]
+    said = {hit.title for hit in finding.hits}
+    yield from [why for why in finding.why if why.rpartition(" (")[0] not in said][:2]
     yield from excuses(finding)
     if finding.capped:
         yield finding.capped
     if finding.prevalence:
-        yield f"on {finding.prevalence} hosts"
+        yield prevalence_words(finding.prevalence)
     if finding.approval:
         yield f"approved by {finding.approval.owner} until {finding.approval.expires}: {finding.approval.reason}"
     yield f"finding {finding.fingerprint}"
+
+
+def prevalence_words(prevalence: Prevalence) -> str:
+    """``on 1 of 3 hosts of build 19045``."""
+    build = f" of build {prevalence.build}" if prevalence.build else ""
+    return f"on {prevalence.hosts} of {count(prevalence.of, 'host')}{build}"
 
 
 def _side(value: str | None) -> str:
@@ -207,14 +216,19 @@ def _reasons(host: HostReport) -> Iterator[str]:
 
 
 def _blind_spots(document: Document, width: int) -> Iterator[str]:
-    spots = [(host.name, *spot) for host in document.hosts for spot in host.blind_spots]
-    if spots:
-        yield ""
-        yield from wrap(f"Blind spots: {count(len(spots), 'place')} where the registry table hides something", width)
-    for name, kind, key, detail in spots[:10]:
-        yield from wrap(f"{name}: {kind}: {key}: {detail}", width, indent="  ")
-    if len(spots) > 10:  # noqa: PLR2004 - the ten above
-        yield f"  and {len(spots) - 10} more (--format html lists them)"
+    hosts_of: dict[tuple[str, str, str], list[str]] = defaultdict(list)
+    for host in document.hosts:
+        for spot in host.blind_spots:
+            hosts_of[spot].append(host.name)
+    if not hosts_of:
+        return
+    yield ""
+    yield from wrap(f"Blind spots: {count(len(hosts_of), 'place')} that the registry table does not show", width)
+    for (kind, key, detail), hosts in list(hosts_of.items())[:LISTED_SPOTS]:
+        where = hosts[0] if len(hosts) == 1 else f"{len(hosts)} hosts"
+        yield from wrap(f"{where}: {kind}: {key}: {detail}", width, indent="  ")
+    if len(hosts_of) > LISTED_SPOTS:
+        yield f"  and {len(hosts_of) - LISTED_SPOTS} more (--format html lists them)"
 
 
 def _summary(document: Document, width: int, *, colour: bool) -> Iterator[str]:
@@ -285,13 +299,14 @@ def wrap(text: str, width: int, *, indent: str = "") -> Iterator[str]:
 
 
 def _break(text: str, room: int) -> int:
-    """Where to break: the last blank that fits, else after a backslash of the second half, else where the room ends."""
+    """Where to break: the last blank that fits, else after a sign of the second half, else where the room ends."""
     head = text[: room + 1]
     longest = sum(used <= room for used in accumulate(map(_char_columns, head)))
     if longest == len(text):
         return longest
     blank = head.rfind(" ", 1, longest + 1)
-    return (blank if blank > 0 else text.rfind("\\", room // 2, longest) + 1) or max(longest, 1)
+    sign = max(text.rfind(char, room // 2, longest) for char in "\\,-")
+    return (blank if blank > 0 else sign + 1) or max(longest, 1)
 
 
 def _paint(text: str, severity: Severity) -> str:

@@ -1,0 +1,51 @@
+"""``fleetscan report``: the reports of a stored sweep, in any formats, without asking a host."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fleetscan.cli.output import add_output_options, write_outputs
+from fleetscan.errors import RuleError
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
+from fleetscan.store.sql import open_store
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Callable
+
+    from fleetscan.errors import ExitCode
+
+HELP = "write reports of a stored sweep"
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Which sweep, judged with which rules; what to write."""
+    parser.add_argument(
+        "sweep", nargs="?", default="latest", metavar="SWEEP", help="id or its beginning (default: the latest)"
+    )
+    parser.add_argument(
+        "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
+    )
+    parser.add_argument(
+        "-r",
+        "--rules",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="rule file or folder that the sweep was made with (repeatable; default: the shipped rules)",
+    )
+    add_output_options(parser)
+
+
+def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
+    """Judge the stored answers and write; the exit code is that of the sweep."""
+    paths = tuple(args.rules) or (content("rules"),)
+    loaded = load_rules(paths)
+    if not loaded.rules:
+        raise RuleError("no rule could be loaded", where=str(paths[0]), hint="fleetscan rules check PATH")
+    with open_store(args.store, create=False) as store:
+        return write_outputs(args, store, store.sweep(args.sweep).id, loaded.rules, now=now())
