@@ -9,6 +9,7 @@ from fleetscan.hives.tree import MemoryRegistry
 SZ, EXPAND_SZ, DWORD = 1, 2, 4
 NT = r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion"
 CONTROL = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Control"
+SAM_NAMES = ("HKEY_LOCAL_MACHINE", "SAM", "SAM", "Domains", "Account", "Users", "Names")
 ANN = "S-1-5-21-1-2-3-1001"
 
 
@@ -27,7 +28,7 @@ def machine() -> Database:
         "ProfileImagePath", EXPAND_SZ, text(r"%systemroot%\system32\config\systemprofile")
     )
     version.add("ProfileList", f"{ANN}.bak").set("ProfileImagePath", SZ, text(r"C:\Users\TEMP"))
-    memory.key((*[r"HKEY_LOCAL_MACHINE", r"SAM", r"SAM", r"Domains", r"Account", r"Users", r"Names"], "ann")).set(
+    memory.key((*SAM_NAMES, "ann")).set("", 1001, b"")
         "", 1001, b""
     )
     memory.key(f"{CONTROL}\\ComputerName\\ComputerName".split("\\")).set("ComputerName", SZ, text("PC-7"))
