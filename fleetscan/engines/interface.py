@@ -47,5 +47,5 @@ class Stoppable(Protocol):
     """An engine that can be told to give up what it is doing, so that no remote process is left behind."""
 
     def stop(self) -> None:
-        """Give up all hosts that are being asked, for good: each gives what it has, and Failed(CANCELLED)."""
+        """Give up all hosts that are being asked now: each gives what it has, and Failed(CANCELLED)."""
         ...

@@ -39,7 +39,7 @@ class OsquerydEngine:
     def ask(self, host: Host, statements: Sequence[Statement], *, deadline: float | None = None) -> Answers:
         """See Engine.ask."""
         limit = time.monotonic() + self._max_seconds if deadline is None else deadline
-        dialogue = _Dialogue(self, str(host.settings.get("socket", DEFAULT_SOCKET)), limit)
+        dialogue = _Dialogue(self, self._stopped, str(host.settings.get("socket", DEFAULT_SOCKET)), limit)
         try:
             return dialogue.run(statements)
         finally:
@@ -47,7 +47,8 @@ class OsquerydEngine:
 
     def stop(self) -> None:
         """See Stoppable.stop."""
-        self._stopped.set()
+        before, self._stopped = self._stopped, threading.Event()
+        before.set()
         for session in tuple(self._open):
             session.interrupt()
 
@@ -62,17 +63,13 @@ class OsquerydEngine:
         self._open.discard(session)
         session.close()
 
-    @property
-    def stopped(self) -> bool:
-        """Was the engine told to give up?"""
-        return self._stopped.is_set()
-
 
 class _Dialogue:
     """The statements of one ask, over one connection, or two if the first one broke."""
 
-    def __init__(self, engine: OsquerydEngine, path: str, deadline: float) -> None:
+    def __init__(self, engine: OsquerydEngine, stopped: threading.Event, path: str, deadline: float) -> None:
         self._engine = engine
+        self._stopped = stopped
         self._path = path
         self._deadline = deadline
         self._session: ExtensionSession | None = None
@@ -101,7 +98,7 @@ class _Dialogue:
             self._session = None
 
     def _ask(self, statement: Statement) -> Answer:
-        if self._engine.stopped:
+        if self._stopped.is_set():
             return Failed(Reason.CANCELLED)
         if self._broken is not None:
             return self._broken
@@ -127,7 +124,7 @@ class _Dialogue:
     def _broke(self, error: TransportError) -> Failed:
         """The connection is lost; is it worth another one?"""
         self._breaks += 1
-        if self._engine.stopped:
+        if self._stopped.is_set():
             return Failed(Reason.CANCELLED)
         if error.reason is Reason.CONNECTION:
             # Not a failure that passes: the statement that ended the worker would end the next one too.
@@ -148,7 +145,7 @@ class _Dialogue:
             try:
                 return self._engine.connect(self._path, self._deadline)
             except TransportError:
-                if time.monotonic() >= until or self._engine.stopped:
+                if time.monotonic() >= until or self._stopped.is_set():
                     raise
                 time.sleep(0.1)
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +20,11 @@ if TYPE_CHECKING:
     from fleetscan.transport.destination import Destination
 
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
+
+
+def terminal_prompt() -> Callable[[str], str] | None:
+    """How to ask for a passphrase: on the terminal, if a person sits at one."""
+    return getpass if sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty() else None
 
 
 class Credentials:

@@ -64,5 +64,6 @@ def mapped(where: str, doing: str) -> Iterator[None]:
     except TransportError:
         raise
     except (OSError, EOFError, UnicodeError, SSHException) as error:
-        text = " ".join(str(error).split()) or type(error).__name__
+        said = error.strerror if isinstance(error, OSError) else None
+        text = " ".join((said or str(error)).split()) or type(error).__name__
         raise TransportError(reason_of(error), f"{doing}: {text}", where=where) from error

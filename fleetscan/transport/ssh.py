@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from fleetscan.model.snapshot import Reason
-from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
 
@@ -49,15 +49,16 @@ class SshTransport:
 
     def __init__(self, credentials: Credentials | None = None, stop: threading.Event | None = None) -> None:
         """``stop`` ends running commands within a fraction of a second."""
-        self._credentials = credentials or Credentials()
+        self._credentials = credentials or Credentials(ask=terminal_prompt())
         self._stop = stop or threading.Event()
-        self._pins: dict[tuple[Path, ...], KnownHosts] = {}
+        self._pins: dict[tuple[Path, ...], tuple[object, KnownHosts]] = {}
         self._lock = threading.Lock()
         hush("paramiko")
 
     def stop(self) -> None:
-        """End the running commands, for good."""
-        self._stop.set()
+        """End the commands of the connections that are open now."""
+        before, self._stop = self._stop, threading.Event()
+        before.set()
 
     @contextmanager
     def connect(self, destination: Destination, *, deadline: float) -> Iterator[Connection]:
@@ -65,11 +66,12 @@ class SshTransport:
 
         Raises TransportError with the reason.
         """
+        stop = self._stop
         with ExitStack() as stack:
             below = stack.enter_context(self._hop((*destination.jumps, destination)[0], None, deadline))
             for hop in (*destination.jumps, destination)[1:]:
                 below = stack.enter_context(self._hop(hop, below, deadline))
-            yield Connection(below, str(destination), self._stop)
+            yield Connection(below, str(destination), stop)
 
     def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
         """The key that a host shows, without trusting it and without logging in; jumps must be trusted already."""
@@ -81,11 +83,13 @@ class SshTransport:
             return _key_of(transport)
 
     def pins(self, files: tuple[Path, ...]) -> KnownHosts:
-        """The pinned keys of these files, read once."""
+        """The pinned keys of these files, read again only when one of them changed."""
+        state = tuple((path, *_version(path)) for path in files)
         with self._lock:
-            if files not in self._pins:
-                self._pins[files] = read_known_hosts(files)
-            return self._pins[files]
+            known = self._pins.get(files)
+            if known is None or known[0] != state:
+                known = self._pins[files] = (state, read_known_hosts(files))
+            return known[1]
 
     @contextmanager
     def _hop(
@@ -156,6 +160,15 @@ class SshTransport:
             where=str(destination),
             hint="identity_file, an agent, or password_env in the inventory",
         )
+
+
+def _version(path: Path) -> tuple[int, int]:
+    """What changes when a file does."""
+    try:
+        found = path.stat()
+    except OSError:
+        return (0, 0)
+    return (found.st_mtime_ns, found.st_size)
 
 
 def _left(destination: Destination, deadline: float) -> float:
