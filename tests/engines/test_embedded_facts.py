@@ -29,8 +29,6 @@ def machine() -> Database:
     )
     version.add("ProfileList", f"{ANN}.bak").set("ProfileImagePath", SZ, text(r"C:\Users\TEMP"))
     memory.key((*SAM_NAMES, "ann")).set("", 1001, b"")
-        "", 1001, b""
-    )
     memory.key(f"{CONTROL}\\ComputerName\\ComputerName".split("\\")).set("ComputerName", SZ, text("PC-7"))
     environment = memory.key(f"{CONTROL}\\Session Manager\\Environment".split("\\"))
     environment.set("PROCESSOR_ARCHITECTURE", SZ, text("AMD64")).set("Path", EXPAND_SZ, text(r"%SystemRoot%\x"))
