@@ -7,7 +7,7 @@ import socket
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from paramiko.ssh_exception import AuthenticationException, IncompatiblePeer, SSHException
+from paramiko.ssh_exception import AuthenticationException, BadHostKeyException, IncompatiblePeer, SSHException
 
 from fleetscan.errors import HostError
 from fleetscan.model.snapshot import Reason
@@ -33,6 +33,7 @@ _REASONS: tuple[tuple[type[BaseException], str, Reason], ...] = (
     (AuthenticationException, "timeout", Reason.TIMEOUT),
     # Also for servers that hang up instead of saying no: asking again would lock the account all the same.
     (AuthenticationException, "", Reason.AUTH),
+    (BadHostKeyException, "", Reason.HOST_KEY),
     (IncompatiblePeer, "", Reason.PROTOCOL),
     (SSHException, "timeout", Reason.TIMEOUT),
     (SSHException, "timed out", Reason.TIMEOUT),

@@ -1,0 +1,120 @@
+"""What is shown while a sweep runs: a bar on a terminal, plain lines elsewhere, JSON for machines."""
+
+from __future__ import annotations
+
+import io
+import json
+from itertools import count
+
+import pytest
+
+from fleetscan.progress import (
+    Event,
+    HostFinished,
+    HostRetried,
+    HostStarted,
+    JsonLines,
+    Lines,
+    SweepEnded,
+    SweepStarted,
+    Tally,
+    show_progress,
+)
+
+OK = HostFinished(host="a", seconds=1.5, complete=3, partial=0, unreachable=0)
+FAILED = HostFinished(host="b", seconds=2.0, complete=0, partial=0, unreachable=3, reason="auth", detail="no\x1b[2J")
+HALF = HostFinished(host="c", seconds=2.0, complete=2, partial=1, unreachable=0, reason="damaged")
+EVENTS: list[Event] = [
+    SweepStarted(3),
+    HostStarted("a"),
+    HostStarted("b"),
+    OK,
+    HostRetried("b", 1, "timeout", 1.0),
+    HostStarted("b", 2),
+    FAILED,
+    HostStarted("c"),
+    HALF,
+    SweepEnded(),
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def shown(stream: io.StringIO, *, quiet: bool = False, verbose: bool = False, log_format: str = "text") -> str:
+    with show_progress(stream, quiet=quiet, verbose=verbose, log_format=log_format) as observer:
+        for event in EVENTS:
+            observer.notify(event)
+    return stream.getvalue()
+
+
+def test_the_tally_counts_hosts_not_attempts() -> None:
+    tally = Tally()
+    for event in EVENTS[:-1]:
+        tally.notify(event)
+    assert (tally.total, tally.done, tally.failed, tally.running) == (3, 3, 1, 0)
+    assert tally.line(1.5) == "3/3 hosts, 1 failed, 0 running, 2.0/s, 0:00 left"
+
+
+def test_plain_lines_name_what_failed_and_end_with_the_counts() -> None:
+    lines = shown(io.StringIO()).splitlines()
+    assert lines[0] == "b: not reached (auth: no\\x1b[2J)"
+    assert lines[1] == "c: 1 of 3 scopes not covered (damaged)"
+    assert lines[2].startswith("3/3 hosts, 1 failed")
+    assert len(lines) == 3
+
+
+def test_verbose_names_every_host_and_attempt() -> None:
+    text = shown(io.StringIO(), verbose=True)
+    assert "a: complete, 3 scopes in 1.5 s" in text
+    assert "b: timeout, asked again in 1.0 s" in text
+
+
+def test_counts_come_from_time_to_time() -> None:
+    ticks = count(0, 6)
+    stream = io.StringIO()
+    lines = Lines(stream, every=10.0, clock=lambda: float(next(ticks)))
+    for event in EVENTS:
+        lines.notify(event)
+    assert stream.getvalue().count(" running, ") > 2
+
+
+def test_quiet_is_quiet() -> None:
+    assert shown(io.StringIO(), quiet=True) == ""
+
+
+def test_json_lines_are_one_object_per_event_in_ascii() -> None:
+    text = shown(io.StringIO(), log_format="json")
+    records = [json.loads(line) for line in text.splitlines()]
+    assert text.isascii()
+    assert "\x1b" not in text
+    assert [record["event"] for record in records] == [type(event).__name__ for event in EVENTS]
+    assert records[6]["reason"] == "auth"
+
+
+def test_json_has_the_time_of_each_event() -> None:
+    stream = io.StringIO()
+    JsonLines(stream, now=lambda: 12.3456).notify(SweepStarted(1))
+    assert json.loads(stream.getvalue())["time"] == 12.346
+
+
+def test_a_terminal_gets_a_bar_and_keeps_its_cursor() -> None:
+    text = shown(Terminal())
+    assert "3/3" in text
+    assert "1 failed" in text
+    assert "no\\x1b[2J" in text
+
+
+def test_the_terminal_is_given_back_when_the_sweep_breaks_off() -> None:
+    stream = Terminal()
+    with pytest.raises(KeyboardInterrupt):
+        _break_off(stream)
+    assert stream.getvalue().endswith("\n") or "\x1b[?25h" in stream.getvalue()
+
+
+def _break_off(stream: io.StringIO) -> None:
+    with show_progress(stream) as observer:
+        observer.notify(SweepStarted(5))
+        raise KeyboardInterrupt
