@@ -166,7 +166,8 @@ def parse(text: str, name: str) -> Node:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         what = " ".join(filter(None, (error.context, error.problem))) or "not YAML"
-        raise InventoryError(what, where=Place(name, mark.line + 1 if mark else None)) from error
+        hint = "check brackets, quotes and indentation, also of the line above"
+        raise InventoryError(what, where=Place(name, mark.line + 1 if mark else None), hint=hint) from error
     except yaml.YAMLError as error:
         raise InventoryError(f"not YAML: {' '.join(str(error).split())}", where=name) from error
     return Mapping((), 1) if builder.root is None else builder.root
