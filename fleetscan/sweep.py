@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -151,7 +151,6 @@ def _results(
     stop: threading.Event,
     now: Callable[[], datetime],
 ) -> Iterator[HostResult]:
-    dispatcher = Dispatcher(
-        prepared.plan, engine_named, limits=prepared.request.limits, stop=stop, observer=observer, now=now
-    )
+    limits = replace(prepared.request.limits, group_concurrency=prepared.inventory.concurrency)
+    dispatcher = Dispatcher(prepared.plan, engine_named, limits=limits, stop=stop, observer=observer, now=now)
     return dispatcher.run(hosts, total=len(hosts))
