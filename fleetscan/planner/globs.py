@@ -39,7 +39,9 @@ def is_literal(glob: str) -> bool:
 def overlaps(one: str, other: str) -> bool:
     """Is there a text that follows both globs?"""
     if "*" not in one and "*" not in other:
-        return len(one) == len(other) and all("?" in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True))
+        return len(one) == len(other) and all(
+            "?" in pair or pair[0] == pair[1] for pair in zip(one, other, strict=True)
+        )
     # Positions (i, j) from which both rests can still be finished, from the end backwards.
     row = _ends(other)
     for char in reversed(one):

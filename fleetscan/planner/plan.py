@@ -87,9 +87,7 @@ class Plan:
         return sha256("\n".join(lines).encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def make_plan(
-    rules: Sequence[Rule], *, extra_scopes: Iterable[Scope] = (), options: Options = DEFAULT_OPTIONS
-) -> Plan:
+def make_plan(rules: Sequence[Rule], *, extra_scopes: Iterable[Scope] = (), options: Options = DEFAULT_OPTIONS) -> Plan:
     """Plan all rules together: scopes merged into one trie, each key asked once.
 
     ``extra_scopes`` are asked as well, whatever the rules need (the domain's areas).
@@ -125,8 +123,8 @@ def _statements(scopes: tuple[Scope, ...]) -> Iterable[Statement]:
     trie = Trie(scopes)
     needed: dict[str, set[int]] = defaultdict(set)
     for entry in entries(trie):
-        # The states of a node are the scopes that hold its rows or those of keys below it.
-        needed[area(entry.key)].update(index for index, _ in entry.node.states)
+        # A scope needs the statement of the last key that it knows by name, and of other scopes' entries below that.
+        needed[area(entry.key)].update(index for index, at in entry.node.states if at >= trie.known[index])
     for name, program in programs(trie).items():
         sql = statement(program)
         digest = sha256(sql.encode("utf-8", "surrogatepass")).hexdigest()[:12]

@@ -6,7 +6,7 @@ form for each kind of subject that the rule is judged on; Or is a union, And is 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING, assert_never
@@ -29,6 +29,7 @@ from fleetscan.model.rule import (
 )
 from fleetscan.model.scope import SID, SID_CLASSES, Element, Glob, Scope
 from fleetscan.planner.anchors import Aim, Place, hive_of, places_of, value_places, whole_hives
+from fleetscan.planner.filters import row_filter
 from fleetscan.planner.globs import covers, widened
 from fleetscan.planner.nnf import specialise
 from fleetscan.planner.patterns import runs_of
@@ -54,11 +55,15 @@ class Label(StrEnum):
     UNPLANNABLE = "unplannable"
 
 
+Found = dict[Place, tuple["Expr", ...]]
+"""Places, each with the branches that led to it: rows that other branches want are found in their own places."""
+
+
 @dataclass(frozen=True, slots=True)
 class Reach:
     """Where the subjects of a condition can stand: places, and the branches that could match anywhere."""
 
-    places: frozenset[Place] = frozenset()
+    places: Found = field(default_factory=dict)
     unanchored: tuple[str, ...] = ()
 
     @property
@@ -100,23 +105,39 @@ DEFAULT_OPTIONS = Options()
 def rule_scopes(rule: Rule, options: Options = DEFAULT_OPTIONS) -> RuleScopes:
     """The scopes of a rule, its label, and what the user must be told."""
     reaches = [_subject_reach(rule, subject, options) for subject in sorted(rule.subjects)]
-    places = _maximal(frozenset().union(*(reach.places for reach in reaches)))
+    places = _maximal(_union(reach.places for reach in reaches))
     unanchored = tuple(dict.fromkeys(branch for reach in reaches for branch in reach.unanchored))
     if unanchored and options.include_expensive:
-        places, unanchored = whole_hives(), ()
-    costly = frozenset(place for place in places if is_whole_hive(place))
-    asked = places if options.include_expensive or options.deep else places - costly
-    level = max((place.level for place in places), default=0)
+        places, unanchored = dict.fromkeys(whole_hives(), ()), ()
+    costly = frozenset(filter(is_whole_hive, places))
+    walk_all = options.include_expensive or options.deep
+    asked = frozenset(places) if walk_all else frozenset(places) - costly
     return RuleScopes(
         rule=rule,
-        label=_label(asked, complete=not unanchored and asked == places),
-        scopes=tuple(sorted((_scope(place) for place in asked), key=lambda scope: scope.text)),
-        expensive=tuple(sorted((_scope(place) for place in costly), key=lambda scope: scope.text)),
+        label=_label(asked, complete=not unanchored and len(asked) == len(places)),
+        scopes=_scopes(rule, {place: places[place] for place in asked}),
+        expensive=_scopes(rule, {place: places[place] for place in costly}),
         unanchored=unanchored,
-        level=3 if unanchored else level,
+        level=3 if unanchored else max((place.level for place in places), default=0),
         needs_baseline=bool(rule.subjects) and rule.subjects <= _REMOVED,
         messages=tuple(_messages(rule, unanchored, asked, costly - asked)),
     )
+
+
+def _union(parts: Iterable[Found]) -> Found:
+    found: Found = {}
+    for part in parts:
+        for place, branches in part.items():
+            found[place] = (*found.get(place, ()), *branches)
+    return found
+
+
+def _scopes(rule: Rule, places: Found) -> tuple[Scope, ...]:
+    found = (
+        replace(_scope(place), row_filter=row_filter(branches, rule.dialect, place))
+        for place, branches in places.items()
+    )
+    return tuple(sorted(found, key=lambda scope: scope.text))
 
 
 def _scope(place: Place) -> Scope:
@@ -169,7 +190,7 @@ def _subject_reach(rule: Rule, subject: Subject, options: Options) -> Reach:
     slashed = rule.dialect is Dialect.EQL and subject in _KEYS
     reach = _Reader(Aim.SLASHED if slashed else Aim.NAME).reach(expr)
     if options.deep and any(place.level for place in reach.places):
-        return replace(reach, places=whole_hives())
+        return replace(reach, places=dict.fromkeys(whole_hives(), (expr,)))
     return reach
 
 
@@ -191,13 +212,24 @@ class _Reader:
             case Not():
                 return Reach(unanchored=(describe(expr),))
             case And():
-                return min(map(self.reach, expr.operands), key=lambda reach: reach.rank)
+                return self._conjunction(expr)
             case Or():
                 reaches = [self.reach(operand) for operand in expr.operands]
-                places = frozenset().union(*(reach.places for reach in reaches))
-                return Reach(places, tuple(branch for reach in reaches for branch in reach.unanchored))
+                unanchored = tuple(branch for reach in reaches for branch in reach.unanchored)
+                return Reach(_union(reach.places for reach in reaches), unanchored)
             case _:
                 assert_never(expr)
+
+    def _conjunction(self, expr: And) -> Reach:
+        """The best operand alone; the others only say what its rows must look like."""
+        reaches = [self.reach(operand) for operand in expr.operands]
+        best = min(range(len(reaches)), key=lambda index: reaches[index].rank)
+        others = expr.operands[:best] + expr.operands[best + 1 :]
+        places: Found = {
+            place: tuple(And((branch, *others)) for branch in branches)
+            for place, branches in reaches[best].places.items()
+        }
+        return Reach(places, reaches[best].unanchored)
 
     def _match(self, match: Match) -> Reach:
         places: frozenset[Place] | None = None
@@ -209,7 +241,7 @@ class _Reader:
             places = _named(match)
         elif match.field is Field.HIVE:
             places = _hive(match)
-        return Reach(places) if places is not None else Reach(unanchored=(describe(match),))
+        return Reach(unanchored=(describe(match),)) if places is None else Reach(dict.fromkeys(places, (match,)))
 
     def _texts(self, match: Match, aim: Aim, *, rooted: bool) -> frozenset[Place] | None:
         if isinstance(match.test, TextPattern):
@@ -230,8 +262,8 @@ class _Reader:
 @lru_cache(maxsize=16384)
 def pattern_places(pattern: TextPattern, aim: Aim = Aim.NAME) -> frozenset[Place] | None:
     """Places of the names that follow a pattern: those of its best literal run; None: it could match anywhere."""
-    reaches = [Reach(places) for run in runs_of(pattern) if (places := places_of(run, aim))]
-    return min(reaches, key=lambda reach: reach.rank).places if reaches else None
+    reaches = [Reach(dict.fromkeys(places, ())) for run in runs_of(pattern) if (places := places_of(run, aim))]
+    return frozenset(min(reaches, key=lambda reach: reach.rank).places) if reaches else None
 
 
 def _with_roots(patterns: Iterable[TextPattern]) -> Iterable[TextPattern]:
@@ -325,17 +357,28 @@ def _size(place: Place) -> int:
     return 1 if place.depth or any(map(_is_open, place.elements)) else 0
 
 
-def _maximal(places: frozenset[Place]) -> frozenset[Place]:
-    """Without the places that others contain; the highest assumption level of a union is kept by what remains."""
+def _maximal(places: Found) -> Found:
+    """Without the places that others contain, whose branches go to one that contains them."""
     by_hive: dict[Element, list[Place]] = {}
     for place in places:
-        by_hive.setdefault(place.elements[1] if len(place.elements) > 1 else "", []).append(place)
-    kept = []
+        by_hive.setdefault(_hive_element(place), []).append(place)
+    holders: dict[Place, Place] = {}
     for place in places:
-        rivals = by_hive.get(place.elements[1], []) if len(place.elements) > 1 else []
-        if not any(_holds(rival, place) for rival in (*rivals, *by_hive.get("", []))):
-            kept.append(place)
-    return frozenset(kept)
+        rivals = (*by_hive[_hive_element(place)], *by_hive.get("", ()))
+        holder = next((rival for rival in rivals if _holds(rival, place)), None)
+        if holder is not None:
+            holders[place] = holder
+    kept = {place: branches for place, branches in places.items() if place not in holders}
+    for place in holders:
+        holder = holders[place]
+        while holder in holders:
+            holder = holders[holder]
+        kept[holder] = (*kept[holder], *places[place])
+    return kept
+
+
+def _hive_element(place: Place) -> Element:
+    return place.elements[1] if len(place.elements) > 1 else ""
 
 
 def _holds(wide: Place, narrow: Place) -> bool:

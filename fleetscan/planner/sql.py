@@ -38,6 +38,9 @@ DEPTH_GUARD = 96
 
 _NOTHING, _EVERYTHING = 0, 1
 
+_VARIABLES = "<variables>"
+"""Stands for "data with a percent sign", which LIKE cannot ask for; such data passes every clause on data."""
+
 Row = tuple[int | str, ...]
 
 
@@ -108,7 +111,9 @@ class Program:
 
 
 def _clause(clause: RowClause) -> tuple[str, str, str, str]:
-    return tuple(like(widened(Glob(glob))) for glob in (clause.name, clause.path, clause.data, clause.type))  # type: ignore[return-value]
+    data = _VARIABLES if clause.data == "*%*" else clause.data
+    name, path, data, kind = (like(widened(Glob(glob))) for glob in (clause.name, clause.path, data, clause.type))
+    return name, path, data, kind
 
 
 def _targets(trie: Trie, edge: Edge, named: Named) -> Iterator[tuple[str, Node, Named]]:
@@ -213,7 +218,8 @@ def _answer(*, with_filter: bool) -> str:
     if with_filter:
         wanted += (
             " OR (w.want > 1 AND EXISTS (SELECT 1 FROM pass p WHERE p.want = w.want AND w.name LIKE p.name"
-            r" AND w.type LIKE p.type AND w.data LIKE p.data AND w.key || '\' || w.name LIKE p.path))"
+            r" AND w.key || '\' || w.name LIKE p.path AND w.type LIKE p.type"
+            " AND (w.data LIKE p.data OR instr(w.data, '%') > 0)))"
         )
     path = "CASE w.name WHEN '(Default)' THEN w.path ELSE '' END AS path"
     return (

@@ -63,6 +63,7 @@ class Trie:
     def __init__(self, scopes: Sequence[Scope]) -> None:
         """Merge the scopes."""
         self.scopes = tuple(scopes)
+        self.known = tuple(_known(scope) for scope in self.scopes)
         self._nodes: dict[frozenset[State], Node] = {}
         self._labels: dict[Element, _Label] = {}
         starts: dict[str, set[State]] = defaultdict(set)
@@ -177,6 +178,12 @@ class Trie:
             text = element.text if isinstance(element, Glob) else element
             self._labels[element] = _Label(glob, text, isinstance(element, str), element == SID)
         return self._labels[element]
+
+
+def _known(scope: Scope) -> int:
+    """How many elements of a scope are known by name."""
+    globs = (index for index, element in enumerate(scope.elements) if isinstance(element, Glob))
+    return next(globs, len(scope.elements))
 
 
 def _share(one: _Label, other: _Label) -> bool:
