@@ -1,50 +1,42 @@
 """Many rows against many rules: the same verdicts as ``judge``, with each distinct row judged once.
 
-A rule is tried on a row only if one of the literal runs that it needs can stand in the row's name; which rules those
-are is decided per key. Truth is computed without explanation; the few rows that are no FALSE are judged in full.
+A rule is tried on a row only where the index says that it can match; truth is computed without reasons, which the few
+findings work out when they are asked for.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
-from functools import partial
 from typing import TYPE_CHECKING
 
-from fleetscan.evaluate.judge import judge_view
-from fleetscan.evaluate.matching import outcome
-from fleetscan.evaluate.names import key_spellings
+from fleetscan.evaluate.compiled import compiled
+from fleetscan.evaluate.index import Index
+from fleetscan.evaluate.judge import Judgement, judge_view
 from fleetscan.evaluate.subject import NOTHING_KNOWN, Context, View, removed_subject, subjects_of
-from fleetscan.model.logic import nnf
-from fleetscan.model.registry import fold
-from fleetscan.model.rule import And, Dialect, Field, Match, Not, Or, TextPattern, Wildcard
+from fleetscan.model.logic import literals
+from fleetscan.model.rule import Dialect, Field
 from fleetscan.model.truth import Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator
 
-    from fleetscan.evaluate.judge import Judgement
     from fleetscan.model.registry import RegistryRow
-    from fleetscan.model.rule import Expr, Rule
-
-_FALSE, _UNKNOWN, _TRUE = Truth.FALSE, Truth.UNKNOWN, Truth.TRUE
-_MAX_RUNS = 64
-"""A rule whose necessary runs are more than this is tried on every row."""
-
-_KEY_CACHE = 1 << 18
+    from fleetscan.model.rule import Match, Rule
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule, its truth as a function, and the folded runs of which a matching name holds at least one."""
+    """A rule and its truth as a function. ``may_settle``: an unknown stands in it with both signs (K2)."""
 
     rule: Rule
     truth: Callable[[View], Truth]
-    runs: tuple[str, ...] | None
+    may_settle: bool
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRules:
-    """Rules ready to be judged on many rows; a value that can be shared between threads."""
+    """Rules ready to be judged on many rows."""
 
     rules: tuple[CompiledRule, ...]
 
@@ -55,13 +47,20 @@ class CompiledRules:
 
 def compile_rules(rules: Iterable[Rule]) -> CompiledRules:
     """Prepare rules for ``judge_rows``."""
-    return CompiledRules(
-        tuple(CompiledRule(rule, _compiled(rule.condition), _runs(nnf(rule.condition))) for rule in rules)
-    )
+    return CompiledRules(tuple(map(_compile, rules)))
+
+
+def _compile(rule: Rule) -> CompiledRule:
+    signs: dict[Match, set[bool]] = defaultdict(set)
+    for leaf in literals(rule.condition):
+        if leaf.match.field in {Field.UNOBSERVABLE, Field.NEW_NAME, Field.EVENT_KIND, Field.DATA_TYPE}:
+            signs[leaf.match].add(leaf.positive)
+    may_settle = any(len(seen) > 1 for seen in signs.values())
+    return CompiledRule(rule, compiled(rule.condition, rule.dialect), may_settle)
 
 
 def judge_rows(
-    compiled: CompiledRules,
+    compiled_rules: CompiledRules,
     rows: Iterable[RegistryRow],
     *,
     context: Context = NOTHING_KNOWN,
@@ -73,149 +72,55 @@ def judge_rows(
     ``candidates``: ids of the rules to judge (those that planned the rows' scope), None for all. ``removed``: the rows
     are of the older sweep and gone from the newer.
     """
-    judging = _Judging(compiled, context, candidates)
+    judging = Judging(compiled_rules, context=context, candidates=candidates)
     seen: set[tuple[str, str, str, str]] = set()
     for row in rows:
         identity = (row.key, row.name, row.type, row.data)
-        if identity in seen:
-            continue
-        seen.add(identity)
-        yield from judging.judge(row, removed=removed)
+        if identity not in seen:
+            seen.add(identity)
+            yield from judging.judge(row, removed=removed)
 
 
-class _Judging:
-    """One pass over rows: remembers which rules can match below which key."""
+class Judging:
+    """Rules prepared for the rows of one host; it remembers which rules can match below which key."""
 
-    def __init__(self, compiled: CompiledRules, context: Context, candidates: Collection[str] | None) -> None:
+    def __init__(
+        self,
+        compiled_rules: CompiledRules,
+        *,
+        context: Context = NOTHING_KNOWN,
+        candidates: Collection[str] | None = None,
+    ) -> None:
+        """See ``judge_rows``."""
         wanted = None if candidates is None else frozenset(candidates)
-        self.rules = [rule for rule in compiled.rules if wanted is None or rule.rule.id in wanted]
-        self.context = context
-        self.by_key: dict[str, list[CompiledRule]] = {}
+        rules = [rule for rule in compiled_rules.rules if wanted is None or rule.rule.id in wanted]
+        self._index = Index((rule, rule.rule.condition) for rule in rules)
+        self._context = context
 
-    def judge(self, row: RegistryRow, *, removed: bool) -> Iterator[Judgement]:
+    def judge(self, row: RegistryRow, *, removed: bool = False) -> Iterator[Judgement]:
+        """The findings on one row."""
         subjects = ((removed_subject(row), row),) if removed else subjects_of(row)
         for kind, subject_row in subjects:
+            candidates = self._index.candidates(subject_row.key, subject_row.name, self._context.current_control_set)
             views: dict[Dialect, View] = {}
-            for compiled in self.candidates(subject_row):
-                rule = compiled.rule
+            for candidate in candidates:
+                rule = candidate.rule
                 if kind not in rule.subjects:
                     continue
                 view = views.get(rule.dialect)
                 if view is None:
-                    view = views[rule.dialect] = View(subject_row, kind, rule.dialect, self.context)
-                if compiled.truth(view) is _FALSE:
-                    continue
-                judgement = judge_view(rule, view)
-                if judgement.truth is not _FALSE:
+                    view = views[rule.dialect] = View(subject_row, kind, rule.dialect, self._context)
+                judgement = _judged(candidate, view)
+                if judgement is not None:
                     yield judgement
 
-    def candidates(self, row: RegistryRow) -> Sequence[CompiledRule]:
-        """The rules that could match some name in the row's key."""
-        if "\\" in row.name:
-            return self.rules  # such a name ends in elements of its own; too rare to be clever about
-        found = self.by_key.get(row.key)
-        if found is None:
-            if len(self.by_key) >= _KEY_CACHE:
-                self.by_key.clear()
-            found = self.by_key[row.key] = self.below(row.key)
-        return found
 
-    def below(self, key: str) -> list[CompiledRule]:
-        keys = [f"{fold(spelling)}\\" for spelling in key_spellings(key, self.context.current_control_set)]
-        return [rule for rule in self.rules if rule.runs is None or any(_can_stand(run, keys) for run in rule.runs)]
-
-
-def _can_stand(run: str, keys: Sequence[str]) -> bool:
-    """Can the run stand in the name of something in the key? Either before the last element, or up to its start."""
-    head, separator, tail = run.rpartition("\\")
-    if not separator:
-        return True
-    if not tail and not head:
-        return True
-    ending = f"{head}\\"
-    # A run that ends in a backslash may be the end of an EQL key name: there it is cut within the last element.
-    inner, _, _ = head.rpartition("\\") if not tail else ("", "", "")
-    for key in keys:
-        if run in key or key.endswith(ending):
-            return True
-        if not tail and (key.endswith(f"{inner}\\") or not inner):
-            return True
-    return False
-
-
-def _compiled(expr: Expr) -> Callable[[View], Truth]:
-    """The truth of an expression as nested functions, decided as early as possible."""
-    match expr:
-        case Match():
-            return partial(_leaf, expr)
-        case Not():
-            inner = _compiled(expr.operand)
-            return lambda view: inner(view).negate()
-        case And():
-            return partial(_all, _cheapest_first(expr.operands))
-        case Or():
-            return partial(_any, _cheapest_first(expr.operands))
-
-
-def _leaf(match: Match, view: View) -> Truth:
-    return outcome(match, view).truth
-
-
-def _all(operands: Sequence[Callable[[View], Truth]], view: View) -> Truth:
-    result = _TRUE
-    for operand in operands:
-        truth = operand(view)
-        if truth is _FALSE:
-            return _FALSE
-        if truth is _UNKNOWN:
-            result = _UNKNOWN
-    return result
-
-
-def _any(operands: Sequence[Callable[[View], Truth]], view: View) -> Truth:
-    result = _FALSE
-    for operand in operands:
-        truth = operand(view)
-        if truth is _TRUE:
-            return _TRUE
-        if truth is _UNKNOWN:
-            result = _UNKNOWN
-    return result
-
-
-def _cheapest_first(operands: Sequence[Expr]) -> tuple[Callable[[View], Truth], ...]:
-    return tuple(map(_compiled, sorted(operands, key=_weight)))
-
-
-def _weight(expr: Expr) -> int:
-    match expr:
-        case Match(field=field):
-            return 3 if field is Field.DATA else 1
-        case Not():
-            return 1 + _weight(expr.operand)
-        case And() | Or():
-            return sum(map(_weight, expr.operands)) + 1
-
-
-def _runs(expr: Expr) -> tuple[str, ...] | None:
-    """Folded literal runs of which one stands in every name that is not FALSE; None if there is no such set."""
-    match expr:
-        case Match(field=Field.PATH, test=TextPattern() as test):
-            longest = max((part for part in test.parts if not isinstance(part, Wildcard)), key=len, default="")
-            return (fold(longest),) if longest else None
-        case Or():
-            every = [_runs(operand) for operand in expr.operands]
-            if any(runs is None for runs in every):
-                return None
-            joined = tuple(dict.fromkeys(run for runs in every for run in runs or ()))
-            return joined if len(joined) <= _MAX_RUNS else None
-        case And():
-            known = [runs for operand in expr.operands if (runs := _runs(operand)) is not None]
-            return max(known, key=_selectivity, default=None)
-        case Match() | Not():
-            return None
-
-
-def _selectivity(runs: tuple[str, ...]) -> float:
-    """Long runs that end inside the key are best, few are better than many."""
-    return min((len(run) * (2 if "\\" in run.strip("\\") else 1) for run in runs), default=0) - len(runs) / 8
+def _judged(candidate: CompiledRule, view: View) -> Judgement | None:
+    truth = candidate.truth(view)
+    if truth is Truth.FALSE:
+        return None
+    if not candidate.may_settle or truth is Truth.TRUE:
+        return Judgement(candidate.rule, view, truth)
+    # An unknown that stands in the rule with both signs may cancel out: only the full judgement sees that.
+    judgement = judge_view(candidate.rule, view)
+    return None if judgement.truth is Truth.FALSE else judgement

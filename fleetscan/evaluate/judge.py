@@ -62,23 +62,52 @@ class Matched:
     how: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Judgement:
-    """The verdict of one rule on one subject. ``residual`` is TRUE, FALSE, or what state leaves open (V2)."""
+    """The verdict of one rule on one subject. Its reasons are worked out when they are asked for."""
 
-    rule: Rule
-    row: RegistryRow
-    subject: Subject
-    truth: Truth
-    residual: Expr
-    explanation: Explanation
-    change: str | None = None
-    remarks: tuple[str, ...] = ()
+    __slots__ = ("_explanation", "_residual", "rule", "truth", "view")
+
+    def __init__(self, rule: Rule, view: View, truth: Truth, residual: Expr | None = None) -> None:
+        """``truth`` is the verdict; ``residual`` what state leaves open, if it is known already."""
+        self.rule = rule
+        self.view = view
+        self.truth = truth
+        self._residual = residual
+        self._explanation: Explanation | None = None
+
+    @property
+    def row(self) -> RegistryRow:
+        """The raw row."""
+        return self.view.row
+
+    @property
+    def subject(self) -> Subject:
+        """What the row stands for."""
+        return self.view.kind
+
+    @property
+    def change(self) -> str | None:
+        """``added`` or ``modified`` since the baseline, if that is known."""
+        return self.view.context.change
 
     @property
     def certainty(self) -> Certainty | None:
         """Certain, possible, or None where there is no finding (V1)."""
         return {Truth.TRUE: Certainty.CERTAIN, Truth.UNKNOWN: Certainty.POSSIBLE, Truth.FALSE: None}[self.truth]
+
+    @property
+    def explanation(self) -> Explanation:
+        """The tree of verdicts on the parts of the condition."""
+        if self._explanation is None:
+            self._explanation = _Reasoning(self.view).explain(self.rule.condition)
+        return self._explanation
+
+    @property
+    def residual(self) -> Expr:
+        """TRUE, FALSE, or what is left of the rule when everything decided is taken out (V2)."""
+        if self._residual is None:
+            self._residual = _residual(self.rule.condition, self.truth, _Reasoning(self.view).truth)
+        return self._residual
 
     @property
     def qualifier(self) -> str | None:
@@ -104,8 +133,14 @@ class Judgement:
 
     @property
     def matches(self) -> tuple[Matched, ...]:
-        """The Matches that hold and made the finding, in the order of the rule."""
+        """The Matches that hold and made the finding, in the order of the rule (V4)."""
         return tuple(dict.fromkeys(_deciding(self.explanation)))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a reader should know besides: a control set that is not the current one (N4)."""
+        number = other_control_set(self.row, self.view.context.current_control_set)
+        return () if number is None else (f"in ControlSet{number:03d}, which is not the current one",)
 
 
 def judge(
@@ -113,34 +148,17 @@ def judge(
 ) -> Judgement:
     """Judge a rule on a row of the current sweep, or as the ``subject`` named (removed rows are of the older sweep)."""
     kind = subject or (Subject.KEY if row.is_subkey else Subject.VALUE)
-    if kind not in rule.subjects:
-        reason = Explanation(rule.condition, Truth.FALSE, how=f"not judged on a {kind}")
-        return Judgement(rule=rule, row=row, subject=kind, truth=Truth.FALSE, residual=NEVER, explanation=reason)
     return judge_view(rule, View(row, kind, rule.dialect, context))
 
 
 def judge_view(rule: Rule, view: View) -> Judgement:
-    """Judge a rule on a subject it is meant for."""
-    outcomes: dict[Match, Outcome] = {}
-
-    def decided(match: Match) -> Truth:
-        if match not in outcomes:
-            outcomes[match] = outcome(match, view)
-        return outcomes[match].truth
-
-    explanation = _explain(rule.condition, decided, outcomes)
-    residual = _residual(rule.condition, explanation.truth, decided)
+    """Judge a rule on a subject; FALSE for subjects it is not meant for (E1)."""
+    if view.kind not in rule.subjects:
+        return Judgement(rule, view, Truth.FALSE, NEVER)
+    reasoning = _Reasoning(view)
+    residual = _residual(rule.condition, reasoning.explain(rule.condition).truth, reasoning.truth)
     truth = Truth.TRUE if residual == ALWAYS else Truth.FALSE if residual == NEVER else Truth.UNKNOWN
-    return Judgement(
-        rule=rule,
-        row=view.row,
-        subject=view.kind,
-        truth=truth,
-        residual=residual,
-        explanation=explanation,
-        change=view.context.change,
-        remarks=_remarks(view),
-    )
+    return Judgement(rule, view, truth, residual)
 
 
 def _residual(condition: Expr, truth: Truth, decided: Callable[[Match], Truth]) -> Expr:
@@ -149,21 +167,36 @@ def _residual(condition: Expr, truth: Truth, decided: Callable[[Match], Truth]) 
     return ALWAYS if truth is Truth.TRUE else NEVER
 
 
-def _explain(expr: Expr, decided: Callable[[Match], Truth], outcomes: dict[Match, Outcome]) -> Explanation:
-    match expr:
-        case Match():
-            truth = decided(expr)
-            found = outcomes[expr]
-            return Explanation(expr, truth, found.text, found.how)
-        case Not():
-            child = _explain(expr.operand, decided, outcomes)
-            return Explanation(expr, child.truth.negate(), children=(child,))
-        case And() | Or():
-            children = tuple(_explain(operand, decided, outcomes) for operand in expr.operands)
-            truths = (child.truth for child in children)
-            if isinstance(expr, And):
-                return Explanation(expr, min(truths, default=Truth.TRUE), children=children)
-            return Explanation(expr, max(truths, default=Truth.FALSE), children=children)
+class _Reasoning:
+    """Outcomes of the Matches on one subject, each worked out once."""
+
+    def __init__(self, view: View) -> None:
+        self.view = view
+        self.outcomes: dict[Match, Outcome] = {}
+
+    def outcome(self, match: Match) -> Outcome:
+        found = self.outcomes.get(match)
+        if found is None:
+            found = self.outcomes[match] = outcome(match, self.view)
+        return found
+
+    def truth(self, match: Match) -> Truth:
+        return self.outcome(match).truth
+
+    def explain(self, expr: Expr) -> Explanation:
+        match expr:
+            case Match():
+                found = self.outcome(expr)
+                return Explanation(expr, found.truth, found.text, found.how)
+            case Not():
+                child = self.explain(expr.operand)
+                return Explanation(expr, child.truth.negate(), children=(child,))
+            case And() | Or():
+                children = tuple(map(self.explain, expr.operands))
+                truths = (child.truth for child in children)
+                if isinstance(expr, And):
+                    return Explanation(expr, min(truths, default=Truth.TRUE), children=children)
+                return Explanation(expr, max(truths, default=Truth.FALSE), children=children)
 
 
 def _deciding(explanation: Explanation) -> Iterator[Matched]:
@@ -176,8 +209,3 @@ def _deciding(explanation: Explanation) -> Iterator[Matched]:
         return
     for child in explanation.children:
         yield from _deciding(child)
-
-
-def _remarks(view: View) -> tuple[str, ...]:
-    number = other_control_set(view.row, view.context.current_control_set)
-    return () if number is None else (f"in ControlSet{number:03d}, which is not the current one",)

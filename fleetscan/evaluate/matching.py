@@ -274,6 +274,11 @@ class TextMatcher:
         """Does it match a text that is not folded yet?"""
         return self._holds(text if self.cased else fold(text))
 
+    @property
+    def matches_folded(self) -> Callable[[str], bool]:
+        """The test for texts that are folded already (as they are, if it is cased)."""
+        return self._holds
+
     def first(self, texts: tuple[str, ...]) -> int | None:
         """The index of the first text it matches; texts are folded unless it is cased."""
         holds = self._holds

@@ -120,6 +120,12 @@ def key_spellings(key: str, current: int | None) -> tuple[str, ...]:
     return tuple("\\".join(spelling) for spelling in closure(elements_of(key), current))
 
 
+@lru_cache(maxsize=1 << 16)
+def folded_spellings(key: str, current: int | None) -> tuple[str, ...]:
+    """The same in folded case, each with its last backslash: what a name only has to be added to."""
+    return tuple(fold(f"{spelling}\\") for spelling in key_spellings(key, current))
+
+
 def spellings(row: RegistryRow, subject: Subject, dialect: Dialect, current: int | None = None) -> tuple[str, ...]:
     """All names of a subject (N2, N3, N4)."""
     keys = key_spellings(row.key, current)

@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from fleetscan.evaluate.data import EXPANDABLE, elastic_texts, environment_of, expand, sysmon_texts
-from fleetscan.evaluate.names import elements_of, key_spellings, last_elements
+from fleetscan.evaluate.names import elements_of, folded_spellings, key_spellings, last_elements
 from fleetscan.model.registry import DEFAULT_VALUE, SUBKEY, RegistryRow, fold
 from fleetscan.model.rule import Dialect, Field, Match, Subject
 
@@ -144,3 +144,21 @@ class View:
     def folded(self) -> dict[str, tuple[str, ...]]:
         """Folded texts by field and name, filled as rules ask."""
         return {}
+
+    @cached_property
+    def folded_paths(self) -> tuple[str, ...]:
+        """All spellings of the full name in folded case."""
+        last = tuple(map(fold, last_elements(self.row.name, self.kind, self.dialect)))
+        keys = folded_spellings(self.row.key, self.context.current_control_set)
+        return tuple([key + name for key in keys for name in last])
+
+    @cached_property
+    def folded_names(self) -> tuple[str, ...]:
+        """The spellings of the value's name in folded case; none for keys."""
+        return tuple(map(fold, self.value_names or ()))
+
+    @cached_property
+    def folded_data(self) -> tuple[str, ...]:
+        """The texts of the data, raw and expanded, folded, for patterns without a percent sign; none if null."""
+        texts = self.elastic if self.dialect is Dialect.EQL else self.sysmon
+        return () if texts is None else tuple(map(fold, texts + self.expanded))
