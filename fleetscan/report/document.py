@@ -297,7 +297,8 @@ def evidence(document: Document, finding: Finding) -> Iterator[Evidence]:
     for hit in finding.hits:
         yield _of_hit(document, finding.host, hit)
     if not finding.verdict.is_fine:
-        rows = tuple(row for row in finding.entity.rows if not row.is_subkey and row not in seen)
+        values = tuple(row for row in finding.entity.rows if not row.is_subkey)
+        rows = tuple(row for row in values if row not in seen) or values[:1]
         yield from (_of_verdict(document, finding, row) for row in rows or (None,))
     if finding.change is not None:
         change = finding.change

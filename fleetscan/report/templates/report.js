@@ -279,7 +279,7 @@
           finding.triage.length ? kv("Triage", finding.triage) : [],
           el("h3", {}, "Next"), el("p", {}, el("code", {}, `fleetscan triage ${finding.id}`)),
           el("p", {}, el("code", {}, `fleetscan approve ${finding.id} --owner YOU --reason 'WHY' --expires YYYY-MM-DD`)))),
-      el("div", { class: "columns" }, finding.evidence.map((row) => el("div", {}, evidenceOf(row)))),
+      el("div", { class: "columns evidence" }, finding.evidence.map((row) => el("div", {}, evidenceOf(row)))),
       guides.map((rule) => [el("h3", {}, `Guidance: ${rule.title}`), el("div", { class: "guide" }, rule.guidance || rule.description)]));
   }
 
@@ -361,11 +361,19 @@
   }
 
   function hostDetail(host) {
-    const open = (items, name) => items.filter((item) => !["proven clean", "finding", "complete"].includes(item[1])).map((item) => [name(item[0]), [item[1], item[2], item[3]].filter(Boolean).join(": ")]);
+    const open = (caption, items, name) => {
+      const why = new Map();
+      for (const item of items) {
+        if (["proven clean", "finding", "complete"].includes(item[1])) continue;
+        const reason = [item[1], item[2], item[3]].filter(Boolean).join(": ");
+        why.set(reason, [...(why.get(reason) || []), name(item[0])]);
+      }
+      return why.size ? [el("h3", {}, caption), [...why].map(([reason, names]) => [el("p", {}, reason), el("ul", { class: "mono" }, names.map((text) => el("li", {}, text)))])] : [];
+    };
     const scopeName = (id) => (scopes.get(id) || { text: id }).text;
     return el("div", { class: "columns" },
       el("div", {}, kv("Host", [["groups", host.groups.join(", ")], ...host.facts, ["known good", `${host.knownGood} rows`], ["likely stock", `${host.likely} rows`]].filter((pair) => pair[1]))),
-      el("div", {}, kv("Scopes not covered", open(host.scopes, scopeName)), kv("Rules not covered", open(host.rules, titleOf)), host.incomplete.length ? [el("h3", {}, "Not seen whole"), host.incomplete.map((text) => el("p", {}, text))] : [], kv("Blind spots", host.blind.map(([kind, key, detail]) => [kind, `${key}: ${detail}`]))));
+      el("div", {}, open("Rules not covered", host.rules, titleOf), open("Scopes not covered", host.scopes, scopeName), host.incomplete.length ? [el("h3", {}, "Not seen whole"), host.incomplete.map((text) => el("p", {}, text))] : [], kv("Blind spots", host.blind.map(([kind, key, detail]) => [kind, `${key}: ${detail}`]))));
   }
 
   const legend = () => el("div", { class: "legend" }, [["high", "2", "findings, by severity"], ["clean", SYMBOL["proven clean"], "proven clean"], ["partial", SYMBOL.partial, "partial"], ["unreachable", SYMBOL.unreachable, "unreachable"], ["covered", SYMBOL["not covered"], "not covered"]]
