@@ -20,10 +20,14 @@ if TYPE_CHECKING:
     from fleetscan.model.registry import RegistryRow
     from fleetscan.model.snapshot import BlindSpot, HostFacts, HostResult, RawAnswer, Status
     from fleetscan.planner.plan import Plan
-    from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+    from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
 
 SweepId = NewType("SweepId", str)
 """Name of a sweep: its start in UTC and four hex digits, ``20261121-211045-3f2a``."""
+
+COMPLETE = "complete"
+INCOMPLETE = "incomplete"
+"""Outcomes of a finished sweep: is every scope of every host covered?"""
 
 BlockId = NewType("BlockId", int)
 """Number of a block, unique in one store and never used again; equal content has one number."""
@@ -333,24 +337,30 @@ class Store(Protocol):
         ...
 
     # -- what was judged, for reports and for SQL tools
-    def put_findings(self, sweep: SweepId, findings: Iterable[FindingRecord]) -> None:
-        """Replace the findings of the sweep."""
+    def put_findings(
+        self, sweep: SweepId, findings: Iterable[FindingRecord], shared: Iterable[Shared[FindingRecord]] = ()
+    ) -> None:
+        """Replace the findings of the sweep: those of single hosts, and those that groups of hosts share."""
         ...
 
     def findings(self, sweep: SweepId) -> tuple[FindingRecord, ...]:
         """The findings of the sweep by host and fingerprint."""
         ...
 
-    def put_changes(self, sweep: SweepId, changes: Iterable[ChangeRecord]) -> None:
-        """Replace the changes of the sweep."""
+    def put_changes(
+        self, sweep: SweepId, changes: Iterable[ChangeRecord], shared: Iterable[Shared[ChangeRecord]] = ()
+    ) -> None:
+        """Replace the changes of the sweep: those of single hosts, and those that groups of hosts share."""
         ...
 
     def changes(self, sweep: SweepId) -> tuple[ChangeRecord, ...]:
         """The changes of the sweep by host and entity."""
         ...
 
-    def put_entities(self, sweep: SweepId, entities: Iterable[EntityRecord]) -> None:
-        """Replace the entities of the sweep."""
+    def put_entities(
+        self, sweep: SweepId, entities: Iterable[EntityRecord], shared: Iterable[Shared[EntityRecord]] = ()
+    ) -> None:
+        """Replace the entities of the sweep: those of single hosts, and those that groups of hosts share."""
         ...
 
     def entities(self, sweep: SweepId) -> tuple[EntityRecord, ...]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 from sqlalchemy import delete, insert, select, text
 
@@ -16,7 +16,7 @@ from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.digest import canonical, pack, parse, readable, sha256, unpack
 from fleetscan.store.read import Reader
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, R, Shared
 from fleetscan.store.write import Numbers, generation, ignore_known, number_hosts
 
 if TYPE_CHECKING:
@@ -29,55 +29,94 @@ if TYPE_CHECKING:
     from fleetscan.store.interface import SweepId
 
 Record = FindingRecord | ChangeRecord | EntityRecord
-R = TypeVar("R", FindingRecord, ChangeRecord, EntityRecord)
 
 KINDS: Final[dict[type[Any], int]] = {FindingRecord: 1, ChangeRecord: 2, EntityRecord: 3}
 TABLES: Final[dict[int, TableClause]] = {1: schema.finding, 2: schema.change, 3: schema.entity}
+SHARED = 3
+"""What hosts share has the kind of its records plus this."""
 
 
-def put(database: Database, sweep: SweepId, kind: type[R], records: Iterable[R]) -> None:
+@dataclass(slots=True)
+class _Sheets:
+    """Sheets to write: what they hold by hash, and who has which."""
+
+    bodies: dict[bytes, tuple[bytes, Record]] = field(default_factory=dict)
+    contents: dict[bytes, list[bytes]] = field(default_factory=dict)
+    holders: list[tuple[int, HostId, bytes]] = field(default_factory=list)
+
+    def add(self, kind: int, hosts: Iterable[HostId], records: Iterable[Record]) -> None:
+        """The same sheet for all ``hosts``."""
+        content = []
+        for record in records:
+            body = body_bytes(record)
+            digest = sha256(body)
+            self.bodies.setdefault(digest, (body, record))
+            content.append(digest)
+        content.sort()
+        sheet = sheet_digest(_base(kind), content)
+        self.contents[sheet] = content
+        self.holders += [(kind, host, sheet) for host in hosts]
+
+
+def _base(kind: int) -> int:
+    return kind - SHARED if kind > SHARED else kind
+
+
+def put(
+    database: Database, sweep: SweepId, kind: type[R], records: Iterable[R], shared: Iterable[Shared[R]] = ()
+) -> None:
     """Replace what was judged of the sweep; hosts of which nothing is said get no row."""
     number = KINDS[kind]
-    sheets: dict[HostId, list[tuple[bytes, R]]] = defaultdict(list)
+    sheets = _Sheets()
+    own: dict[HostId, list[R]] = defaultdict(list)
     for record in records:
-        sheets[record.host].append((body_bytes(record), record))
-    bodies = {sha256(body): (body, record) for items in sheets.values() for body, record in items}
-    contents = {host: sorted(sha256(body) for body, _ in items) for host, items in sheets.items()}
+        own[record.host].append(record)
+    for host, items in own.items():
+        sheets.add(number, (host,), items)
+    for group in shared:
+        if group.records:
+            sheets.add(number + SHARED, group.hosts, map(_without_host, group.records))
+    database.write(lambda connection: _write(connection, database.name, sweep, number, sheets))
 
-    def action(connection: Connection) -> None:
-        sweep_number = connection.execute(
-            select(schema.sweep.c.id).where(schema.sweep.c.name == sweep, schema.sweep.c.pruned.is_(None))
-        ).scalar()
-        if sweep_number is None:
-            raise StoreError(f"there is no sweep {sweep}", where=database.name, hint="fleetscan store sweeps")
-        numbers = Numbers()
-        numbers.begin(generation(connection))
-        connection.execute(
-            delete(schema.judged).where(schema.judged.c.sweep == sweep_number, schema.judged.c.kind == number)
-        )
-        items = numbers.of(
-            connection,
-            TABLES[number],
-            {digest: partial(_row, *item) for digest, item in bodies.items()},
-        )
-        by_content = {sheet_digest(number, content): content for content in contents.values()}
-        made = numbers.of(connection, schema.sheet, {digest: lambda: {"kind": number} for digest in by_content})
-        rows = [
-            {"sheet": made[digest], "position": position, "item": items[body]}
-            for digest, content in by_content.items()
-            for position, body in enumerate(content)
-        ]
-        if rows:
-            connection.execute(ignore_known(connection, schema.sheet_item), rows)
-        hosts = number_hosts(connection, sorted(contents))
-        judged = [
-            {"sweep": sweep_number, "kind": number, "host": hosts[host], "sheet": made[sheet_digest(number, content)]}
-            for host, content in contents.items()
-        ]
-        if judged:
-            connection.execute(insert(schema.judged), judged)
 
-    database.write(action)
+def _without_host(record: R) -> R:
+    if isinstance(record, FindingRecord):
+        return replace(record, host=HostId(""), fingerprint="")
+    return record
+
+
+def _write(connection: Connection, name: str, sweep: SweepId, kind: int, sheets: _Sheets) -> None:
+    query = select(schema.sweep.c.id).where(schema.sweep.c.name == sweep, schema.sweep.c.pruned.is_(None))
+    sweep_number = connection.execute(query).scalar()
+    if sweep_number is None:
+        raise StoreError(f"there is no sweep {sweep}", where=name, hint="fleetscan store sweeps")
+    judged = schema.judged.c
+    connection.execute(
+        delete(schema.judged).where(judged.sweep == sweep_number, judged.kind.in_((kind, kind + SHARED)))
+    )
+    connection.execute(ignore_known(connection, schema.judging), [{"sweep": sweep_number, "kind": kind}])
+    if not sheets.holders:
+        return
+    numbers = Numbers()
+    numbers.begin(generation(connection))
+    items = numbers.of(
+        connection, TABLES[kind], {digest: partial(_row, *body) for digest, body in sheets.bodies.items()}
+    )
+    made = numbers.of(connection, schema.sheet, {digest: lambda: {"kind": kind} for digest in sheets.contents})
+    rows = [
+        {"sheet": made[digest], "position": position, "item": items[body]}
+        for digest, content in sheets.contents.items()
+        for position, body in enumerate(content)
+    ]
+    connection.execute(ignore_known(connection, schema.sheet_item), rows)
+    hosts = number_hosts(connection, sorted({host for _, host, _ in sheets.holders}))
+    connection.execute(
+        insert(schema.judged),
+        [
+            {"sweep": sweep_number, "kind": of_kind, "host": hosts[host], "sheet": made[sheet]}
+            for of_kind, host, sheet in sheets.holders
+        ],
+    )
 
 
 def load(database: Database, sweep: SweepId, kind: type[R]) -> tuple[R, ...]:
@@ -86,9 +125,9 @@ def load(database: Database, sweep: SweepId, kind: type[R]) -> tuple[R, ...]:
     query = text(f"""
         SELECT h.name, x.record FROM judged j JOIN sweep s ON s.id = j.sweep JOIN host h ON h.id = j.host
         JOIN sheet_item i ON i.sheet = j.sheet JOIN {TABLES[number].name} x ON x.id = i.item
-        WHERE s.id = :sweep AND j.kind = :kind""")
+        WHERE s.id = :sweep AND j.kind IN (:kind, :shared)""")
     with Reader(database).at(sweep) as (connection, sweep_number):
-        found = connection.execute(query, {"sweep": sweep_number, "kind": number})
+        found = connection.execute(query, {"sweep": sweep_number, "kind": number, "shared": number + SHARED})
         rows = [(str(name), unpack(bytes(body))) for name, body in found]
     return tuple(parse_body(kind, HostId(name), body) for name, body in sorted(rows))
 

@@ -20,21 +20,22 @@ if TYPE_CHECKING:
 
     from fleetscan.store.database import Database
 
-# Where an open finding was first seen, and where it was seen last: its evidence. A finding is open if the newest
-# sweep that judged its host still has it open.
+# Where an open finding was first seen, and where it was seen last: its evidence. A finding is open if the newest judged
+# sweep that has an answer of its host still has it open.
 _OPEN = """
 WITH last (host, sweep) AS (
-  SELECT j.host, MAX(j.sweep) FROM judged j WHERE j.kind = 1 GROUP BY j.host
+  SELECT r.host, MAX(r.sweep) FROM result r JOIN judging g ON g.sweep = r.sweep AND g.kind = 1
+  WHERE r.tree IS NOT NULL GROUP BY r.host
 ), open_now (host, fingerprint, sweep) AS (
   SELECT j.host, f.fingerprint, j.sweep
-  FROM last JOIN judged j ON j.host = last.host AND j.sweep = last.sweep AND j.kind = 1
+  FROM last JOIN judged j ON j.host = last.host AND j.sweep = last.sweep AND j.kind IN (1, 4)
   JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item
   WHERE f.is_open = 1
 )
 SELECT sweep FROM open_now
 UNION
 SELECT MIN(j.sweep)
-FROM open_now o JOIN judged j ON j.host = o.host AND j.kind = 1
+FROM open_now o JOIN judged j ON j.host = o.host AND j.kind IN (1, 4)
 JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fingerprint = o.fingerprint
 GROUP BY o.host, o.fingerprint
 """
@@ -119,6 +120,7 @@ def _drop_sweeps(connection: Connection, numbers: list[int], now: int) -> None:
     for part in chunks(numbers):
         connection.execute(delete(schema.result).where(schema.result.c.sweep.in_(part)))
         connection.execute(delete(schema.judged).where(schema.judged.c.sweep.in_(part)))
+        connection.execute(delete(schema.judging).where(schema.judging.c.sweep.in_(part)))
         connection.execute(
             update(schema.sweep).where(schema.sweep.c.id.in_(part)).values(pruned=bindparam("now")), {"now": now}
         )

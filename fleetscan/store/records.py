@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -13,7 +13,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FindingRecord:
-    """One finding. ``state`` is new, still there, changed, gone or approved; ``details`` is any JSON."""
+    """One finding. ``state`` is new, still there, changed, gone or approved; ``details`` is any JSON.
+
+    ``fingerprint`` is empty for what hosts share (see Shared).
+    """
 
     host: HostId
     fingerprint: str
@@ -64,3 +67,17 @@ class EntityRecord:
     kind: str
     identity: str
     attributes: Mapping[str, object] = field(default_factory=dict)
+
+
+R = TypeVar("R", FindingRecord, ChangeRecord, EntityRecord)
+
+
+@dataclass(frozen=True, slots=True)
+class Shared(Generic[R]):
+    """The same records on many hosts, known-good rows above all: kept once, whatever the number of hosts.
+
+    The host of each record is not looked at, nor is its fingerprint, which is of one host by its nature.
+    """
+
+    hosts: tuple[HostId, ...]
+    records: tuple[R, ...]

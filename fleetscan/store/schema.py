@@ -50,10 +50,11 @@ entity = _table("entity", "id", "kind identity attributes", "sha256 record")
 sheet = _table("sheet", "id kind", "", "sha256")
 sheet_item = _table("sheet_item", "sheet position item")
 judged = _table("judged", "sweep kind host sheet")
+judging = _table("judging", "sweep kind")
 
 TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,
-    result, seal, baseline, finding, change, entity, sheet, sheet_item, judged,
+    result, seal, baseline, finding, change, entity, sheet, sheet_item, judged, judging,
 )  # fmt: skip
 
 BY_NAME = {table.name: table for table in TABLES}

@@ -9,7 +9,7 @@ from fleetscan.store.database import Database, connect
 from fleetscan.store.migrate import migrate
 from fleetscan.store.prune import prune
 from fleetscan.store.read import Reader
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
 from fleetscan.store.verify import verify
 from fleetscan.store.write import Writer
 
@@ -183,25 +183,31 @@ class SqlStore:
         """See interface."""
         baselines.remove(self.database, name)
 
-    def put_findings(self, sweep: SweepId, findings: Iterable[FindingRecord]) -> None:
+    def put_findings(
+        self, sweep: SweepId, findings: Iterable[FindingRecord], shared: Iterable[Shared[FindingRecord]] = ()
+    ) -> None:
         """See interface."""
-        judged.put(self.database, sweep, FindingRecord, findings)
+        judged.put(self.database, sweep, FindingRecord, findings, shared)
 
     def findings(self, sweep: SweepId) -> tuple[FindingRecord, ...]:
         """See interface."""
         return judged.load(self.database, sweep, FindingRecord)
 
-    def put_changes(self, sweep: SweepId, changes: Iterable[ChangeRecord]) -> None:
+    def put_changes(
+        self, sweep: SweepId, changes: Iterable[ChangeRecord], shared: Iterable[Shared[ChangeRecord]] = ()
+    ) -> None:
         """See interface."""
-        judged.put(self.database, sweep, ChangeRecord, changes)
+        judged.put(self.database, sweep, ChangeRecord, changes, shared)
 
     def changes(self, sweep: SweepId) -> tuple[ChangeRecord, ...]:
         """See interface."""
         return judged.load(self.database, sweep, ChangeRecord)
 
-    def put_entities(self, sweep: SweepId, entities: Iterable[EntityRecord]) -> None:
+    def put_entities(
+        self, sweep: SweepId, entities: Iterable[EntityRecord], shared: Iterable[Shared[EntityRecord]] = ()
+    ) -> None:
         """See interface."""
-        judged.put(self.database, sweep, EntityRecord, entities)
+        judged.put(self.database, sweep, EntityRecord, entities, shared)
 
     def entities(self, sweep: SweepId) -> tuple[EntityRecord, ...]:
         """See interface."""

@@ -15,9 +15,9 @@ from fleetscan.store.content import CellContent, answer_digest, tree_digest
 from fleetscan.store.digest import parse, readable, sha256, unpack
 from fleetscan.store.evidence import results_digest, seal_statement
 from fleetscan.store.interface import Problem, Verification
-from fleetscan.store.judged import R, columns_of, parse_body, sheet_digest
+from fleetscan.store.judged import columns_of, parse_body, sheet_digest
 from fleetscan.store.read import parse_plan
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, R
 from fleetscan.store.write import facts_row, placement_digest, status_row
 
 if TYPE_CHECKING:

@@ -184,6 +184,23 @@ def test_a_closed_finding_keeps_nothing(store: SqlStore, fleet: type[Fleet], end
     assert store.prune(90, now=fleet.start).sweeps == (old,)
 
 
+def test_a_finding_that_is_not_reported_any_more_keeps_nothing(store: SqlStore, fleet: type[Fleet]) -> None:
+    old = fleet.sweep(store, {"a": ALL}, days_ago=400)
+    store.put_findings(old, [finding("a", "new")])
+    store.put_findings(fleet.sweep(store, {"a": ALL}), [])
+    assert store.prune(90, now=fleet.start).sweeps == (old,)
+
+
+@pytest.mark.parametrize("judged", [True, False])
+def test_a_host_without_an_answer_closes_no_finding(store: SqlStore, fleet: type[Fleet], *, judged: bool) -> None:
+    old = fleet.sweep(store, {"a": ALL}, days_ago=400)
+    store.put_findings(old, [finding("a", "new")])
+    now = fleet.sweep(store, {"a": None if judged else ALL})
+    if judged:
+        store.put_findings(now, [])
+    assert store.prune(90, now=fleet.start).kept == ((old, "an open finding"),)
+
+
 def test_content_that_a_younger_sweep_shares_stays(store: SqlStore, fleet: type[Fleet]) -> None:
     fleet.sweep(store, {"a": ALL, "b": {**ALL, "s-oid": "rare.dll"}}, days_ago=400)
     young = fleet.sweep(store, {"a": ALL})

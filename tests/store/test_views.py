@@ -10,7 +10,7 @@ from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.model.snapshot import Partial, Reason, Unreachable
 from fleetscan.store.interface import SweepId
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
 
 if TYPE_CHECKING:
     from fleetscan.store.sql import SqlStore
@@ -134,6 +134,29 @@ def test_the_same_judgement_in_the_next_sweep_adds_no_record(store: SqlStore, fl
         store.put_findings(fleet.sweep(store, {"a": ALL, "b": ALL}), findings)
     assert store.counts()["findings"] == 1
     assert len(rows(store, "findings")) == 6
+
+
+def test_what_hosts_share_is_kept_once_and_shown_for_each(store: SqlStore, fleet: type[Fleet]) -> None:
+    """Known-good rows: a thousand hosts of one image are one sheet; a fingerprint is of one host and is left out."""
+    stock = tuple(
+        FindingRecord(host=HostId("a"), fingerprint=f"f-{number}", rule_id="r", severity="info", summary=f"{number}")
+        for number in range(5)
+    )
+    entities = tuple(EntityRecord(host=HostId("a"), kind="sip", identity=f"{number}") for number in range(5))
+    hosts = tuple(HostId(host) for host in ("a", "b", "c"))
+    for _ in range(2):
+        sweep = fleet.sweep(store, dict.fromkeys(hosts, ALL))
+        store.put_findings(sweep, [FINDING], [Shared(hosts, stock), Shared((), stock), Shared(hosts, ())])
+        store.put_entities(sweep, [ENTITY], [Shared(hosts, entities)])
+    assert store.counts()["findings"] == 6
+    assert store.counts()["entities"] == 6
+    found = store.findings(sweep)
+    assert len(found) == 16
+    assert [record.summary for record in found if record.host == "b"] == ["0", "1", "2", "3", "4"]
+    assert {record.fingerprint for record in found} == {"f-1", ""}
+    assert len(rows(store, "findings")) == 32
+    assert len([row for row in rows(store, "entities") if row["host"] == "b"]) == 12
+    assert store.verify().problems == ()
 
 
 def test_many_records_at_once(store: SqlStore, fleet: type[Fleet]) -> None:
