@@ -24,14 +24,18 @@ if TYPE_CHECKING:
     from fleetscan.model.registry import RegistryRow
     from fleetscan.model.rule import Match, Rule
 
+_HIDDEN = frozenset({Field.UNOBSERVABLE})
+_MAY_BE_UNKNOWN = frozenset({Field.UNOBSERVABLE, Field.NEW_NAME, Field.EVENT_KIND, Field.DATA_TYPE})
+_CASES_REMEMBERED = 4096
+
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
-    """A rule and its truth as a function. ``may_settle``: an unknown stands in it with both signs (K2)."""
+    """A rule and its truth as a function; ``settled`` for rules in which an unknown stands with both signs (K2)."""
 
     rule: Rule
     truth: Callable[[View], Truth]
-    may_settle: bool
+    settled: _Settled | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,30 @@ def compile_rules(rules: Iterable[Rule]) -> CompiledRules:
 def _compile(rule: Rule) -> CompiledRule:
     signs: dict[Match, set[bool]] = defaultdict(set)
     for leaf in literals(rule.condition):
-        if leaf.match.field in {Field.UNOBSERVABLE, Field.NEW_NAME, Field.EVENT_KIND, Field.DATA_TYPE}:
+        if leaf.match.field in _MAY_BE_UNKNOWN:
             signs[leaf.match].add(leaf.positive)
-    may_settle = any(len(seen) > 1 for seen in signs.values())
-    return CompiledRule(rule, compiled(rule.condition, rule.dialect), may_settle)
+    cancels = any(len(seen) > 1 for seen in signs.values())
+    return CompiledRule(rule, compiled(rule.condition, rule.dialect), _Settled(rule) if cancels else None)
+
+
+class _Settled:
+    """The truth of a rule whose unknowns may cancel out: by what is decided of it, each case worked out once."""
+
+    def __init__(self, rule: Rule) -> None:
+        self._rule = rule
+        observable = dict.fromkeys(leaf.match for leaf in literals(rule.condition) if leaf.match.field not in _HIDDEN)
+        self._decide = [compiled(match, rule.dialect) for match in observable]
+        self._known: dict[tuple[Truth, ...], Truth] = {}
+
+    def truth(self, view: View) -> Truth:
+        """The truth after K2."""
+        case = tuple([decide(view) for decide in self._decide])
+        truth = self._known.get(case)
+        if truth is None:
+            truth = judge_view(self._rule, view).truth
+            if len(self._known) < _CASES_REMEMBERED:
+                self._known[case] = truth
+        return truth
 
 
 def judge_rows(
@@ -119,8 +143,6 @@ def _judged(candidate: CompiledRule, view: View) -> Judgement | None:
     truth = candidate.truth(view)
     if truth is Truth.FALSE:
         return None
-    if not candidate.may_settle or truth is Truth.TRUE:
-        return Judgement(candidate.rule, view, truth)
-    # An unknown that stands in the rule with both signs may cancel out: only the full judgement sees that.
-    judgement = judge_view(candidate.rule, view)
-    return None if judgement.truth is Truth.FALSE else judgement
+    if truth is Truth.UNKNOWN and candidate.settled is not None:
+        truth = candidate.settled.truth(view)
+    return None if truth is Truth.FALSE else Judgement(candidate.rule, view, truth)
