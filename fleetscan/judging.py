@@ -10,6 +10,7 @@ from fleetscan.findings.assemble import assess
 from fleetscan.findings.hits import RuleHits
 from fleetscan.findings.records import change_records, entity_records, finding_records
 from fleetscan.report.build import build_document
+from fleetscan.store.interface import COMPLETE, Baseline
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import Assessment
     from fleetscan.model.rule import Rule
     from fleetscan.report.document import Document
-    from fleetscan.store.interface import Baseline, PlanRecord, Store, Sweep
+    from fleetscan.store.interface import PlanRecord, Store, Sweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,23 @@ class Judged:
 
     assessment: Assessment
     document: Document
+
+
+ROLLING = "auto"
+"""Name of the rolling baseline, which is kept nowhere: the last complete sweep of the same kind."""
+
+
+def previous(store: Store, sweep: Sweep) -> Baseline | None:
+    """The last complete sweep before this one with the same note, as a baseline; None if there is none."""
+    earlier = [
+        one
+        for one in store.sweeps()
+        if one.started < sweep.started and one.note == sweep.note and one.outcome == COMPLETE and one.pruned is None
+    ]
+    if not earlier:
+        return None
+    last = max(earlier, key=lambda one: one.started)
+    return Baseline(name=ROLLING, sweep=last.id, created=last.started)
 
 
 def judge(

@@ -323,6 +323,24 @@ class Outbox:
         """The receiver has taken everything."""
         self._file(receiver).unlink(missing_ok=True)
 
+    def marked(self, job: str) -> str:
+        """The last sweep of a job whose changes were put; empty if there is none."""
+        try:
+            return self._mark(job).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError):
+            return ""
+
+    def mark(self, job: str, sweep: str) -> None:
+        """Remember that the changes up to this sweep were put."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        new = self._mark(job).with_suffix(".new")
+        new.write_text(sweep + "\n", encoding="utf-8")
+        new.replace(self._mark(job))
+
+    def _mark(self, job: str) -> Path:
+        # A job's name is free text; its hash is a file name anywhere.
+        return self.folder / f"job-{hashlib.sha256(job.encode()).hexdigest()[:16]}.last"
+
     def _write(self, receiver: str, events: Sequence[Event]) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         new = self._file(receiver).with_suffix(".new")

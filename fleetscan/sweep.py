@@ -16,7 +16,7 @@ from fleetscan.planner.plan import make_plan
 from fleetscan.planner.scopes import DEFAULT_OPTIONS, Options
 from fleetscan.rules.load import load_rules
 from fleetscan.settings import content
-from fleetscan.store.interface import PlanRecord, SweepHost
+from fleetscan.store.interface import COMPLETE, INCOMPLETE, PlanRecord, SweepHost
 
 if TYPE_CHECKING:
     import threading
@@ -29,10 +29,6 @@ if TYPE_CHECKING:
     from fleetscan.progress import Observer
     from fleetscan.rules.load import LoadReport
     from fleetscan.store.interface import Store, Sweep, SweepId
-
-COMPLETE = "complete"
-INCOMPLETE = "incomplete"
-CANCELLED = "cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

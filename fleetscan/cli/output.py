@@ -8,7 +8,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetscan.judging import judge
+from fleetscan.judging import ROLLING, judge, previous
 from fleetscan.report.formats import Format, Options, parse_formats, write
 
 if TYPE_CHECKING:
@@ -26,7 +26,11 @@ DEFAULT_WIDTH = 120
 def add_output_options(parser: ArgumentParser) -> None:
     """Options about judging and reporting."""
     judged = parser.add_argument_group("how to judge")
-    judged.add_argument("--baseline", metavar="NAME", help="compare with this baseline (fleetscan baseline list)")
+    judged.add_argument(
+        "--baseline",
+        metavar="NAME",
+        help="compare with this baseline (fleetscan baseline list); auto: the last complete sweep before this one",
+    )
     judged.add_argument(
         "--approvals",
         action="append",
@@ -52,10 +56,14 @@ def write_outputs(
 ) -> ExitCode:
     """Judge, print the table, write the files asked for; the exit code says what was found."""
     formats = parse_formats(args.format)
-    baseline = store.baseline(args.baseline) if args.baseline else None
+    sweep = store.sweep(sweep_id)
+    if args.baseline == ROLLING:
+        baseline = previous(store, sweep)
+    else:
+        baseline = store.baseline(args.baseline) if args.baseline else None
     judged = judge(
         store,
-        store.sweep(sweep_id),
+        sweep,
         rules,
         now=now,
         baseline=baseline,

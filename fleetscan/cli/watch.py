@@ -1,0 +1,109 @@
+"""``fleetscan watch``: run the jobs of a settings file when they are due, until told to stop."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from fleetscan.cli.run import add_settings_option, tell, world
+from fleetscan.errors import ExitCode, FleetscanError, SettingsError
+from fleetscan.jobs import intervals_of, run_job
+from fleetscan.progress import show_progress
+from fleetscan.schedule import Watch, load_jobs
+
+if TYPE_CHECKING:
+    from argparse import ArgumentParser, Namespace
+    from collections.abc import Iterator
+    from pathlib import Path
+    from types import FrameType
+
+    from fleetscan.schedule import Job, Jobs
+
+HELP = "run scheduled jobs until stopped"
+_LOOK = 0.2  # seconds until a signal is acted on
+
+
+def configure(parser: ArgumentParser) -> None:
+    """Which settings file."""
+    add_settings_option(parser)
+    parser.add_argument("--log-format", choices=("text", "json"), default="text", help="progress as text or JSON lines")
+
+
+class _Wishes:
+    """What signals asked for: SIGHUP reads the settings again, SIGTERM and Ctrl-C end the watch."""
+
+    def __init__(self) -> None:
+        self.stop = threading.Event()
+        self.reload = threading.Event()
+
+    def handle(self, number: int, _frame: FrameType | None) -> None:
+        if number in (signal.SIGINT, signal.SIGTERM):
+            self.stop.set()
+        else:
+            self.reload.set()
+
+
+@contextmanager
+def _signals() -> Iterator[_Wishes]:
+    wishes = _Wishes()
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP"):  # not on Windows
+        numbers.append(signal.SIGHUP)
+    before = {number: signal.signal(number, wishes.handle) for number in numbers}
+    try:
+        yield wishes
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def run(args: Namespace) -> ExitCode:
+    """Watch until a signal ends it; jobs in flight answer first."""
+    logging.basicConfig(stream=sys.stderr, format="fleetscan: %(message)s", level=logging.WARNING)
+    jobs = load_jobs(args.config)
+    with _signals() as wishes:
+
+        def run_one(jobs: Jobs, job: Job) -> None:
+            _say(f"job {job.name}: started")
+            with show_progress(sys.stderr, quiet=True, log_format=args.log_format) as observer:
+                outcome = run_job(jobs, job, world(), observer=observer, stop=wishes.stop)
+            _say(f"job {job.name}: sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}")
+            tell(outcome)
+
+        watch = Watch(run_one, intervals_of)
+        if not watch.load(jobs):
+            raise SettingsError("no job has a schedule", where=str(args.config), hint='every: 6h or cron: "30 3 * * *"')
+        watch.start()
+        try:
+            _announce(watch)
+            while not wishes.stop.wait(_LOOK):
+                if wishes.reload.is_set():
+                    wishes.reload.clear()
+                    _reload(watch, args.config)
+        finally:
+            watch.stop()
+    _say("stopped")
+    return ExitCode.CLEAN
+
+
+def _reload(watch: Watch, config: Path) -> None:
+    """Take the changed file; a wrong one changes nothing."""
+    try:
+        watch.load(load_jobs(config))
+    except FleetscanError as error:
+        _say(f"not reloaded: {error}")
+        return
+    _announce(watch)
+
+
+def _announce(watch: Watch) -> None:
+    for name, due in watch.upcoming():
+        _say(f"job {name}: next run {due:%Y-%m-%d %H:%M:%S %Z}")
+
+
+def _say(line: str) -> None:
+    print(f"fleetscan: {line}", file=sys.stderr, flush=True)

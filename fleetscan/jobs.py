@@ -1,0 +1,191 @@
+"""One job of ``fleetscan.yml``, start to end: sweep, judge, write the reports, tell what changed since last time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fleetscan.dispatcher import Limits
+from fleetscan.errors import ExitCode, FleetscanError
+from fleetscan.judging import ROLLING, judge, previous
+from fleetscan.notify import Event, EventKind, Outbox, deliver, event_id, receiver_from
+from fleetscan.report.formats import Format, Options, write
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
+from fleetscan.store.sql import open_store
+from fleetscan.sweep import Request, ask, begin, prepare
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from datetime import datetime
+    from pathlib import Path
+    from typing import TextIO
+
+    from fleetscan.engines.interface import Engine
+    from fleetscan.notify import Delivery
+    from fleetscan.progress import Observer
+    from fleetscan.report.document import Document
+    from fleetscan.schedule import Job, Jobs
+    from fleetscan.store.interface import Baseline, Store, Sweep
+    from fleetscan.store.records import FindingRecord
+
+OUTBOX = "fleetscan-outbox"
+"""Folder beside the settings file that holds what receivers have not taken yet."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class World:
+    """What a job needs from outside: engines, time, environment, and where a table goes."""
+
+    engine_named: Callable[[str], Engine]
+    now: Callable[[], datetime]
+    sleep: Callable[[float], None]
+    environment: Mapping[str, str]
+    stdout: TextIO
+    width: int = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    """What a job did. ``document`` None: it was told to stop before the sweep was complete."""
+
+    exit_code: ExitCode
+    sweep: Sweep
+    document: Document | None = None
+    events: tuple[Event, ...] = ()
+    deliveries: tuple[Delivery, ...] = ()
+    problems: tuple[str, ...] = field(default=())
+
+
+def note_of(job: Job) -> str:
+    """The note under which the sweeps of a job are found again."""
+    return f"job {job.name}"
+
+
+def request_of(jobs: Jobs, job: Job) -> Request:
+    """What the job asks for, with its paths taken from the folder of the settings file."""
+    return Request(
+        inventory=job.inventory if "," in job.inventory else str(jobs.folder / job.inventory),
+        limit=(job.limit,) if job.limit else (),
+        rules=tuple(jobs.folder / path for path in job.rules),
+        limits=Limits(total_seconds=job.deadline),
+        note=note_of(job),
+    )
+
+
+def intervals_of(jobs: Jobs, job: Job) -> tuple[int | None, ...]:
+    """The seconds between runs that the job's rules ask for."""
+    paths = [jobs.folder / path for path in job.rules] or [content("rules")]
+    return tuple(rule.interval for rule in load_rules(paths).rules)
+
+
+def store_place(jobs: Jobs) -> str:
+    """The store of the settings file: a URL as it is, a file beside the settings file."""
+    return jobs.store if "://" in jobs.store else str(jobs.folder / jobs.store)
+
+
+def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: threading.Event) -> Outcome:
+    """Run the job once. What a receiver does never changes the outcome of the sweep."""
+    receivers = [
+        receiver_from(
+            name,
+            jobs.receivers[name],
+            folder=jobs.folder,
+            environment=world.environment,
+            sleep=world.sleep,
+            clock=world.now,
+        )
+        for name in job.notify
+    ]
+    prepared = prepare(request_of(jobs, job))
+    with open_store(store_place(jobs)) as store:
+        sweep_id = begin(prepared, store, now=world.now())
+        sweep = ask(prepared, store, sweep_id, world.engine_named, observer=observer, stop=stop, now=world.now)
+        if stop.is_set():
+            return Outcome(exit_code=ExitCode.INCOMPLETE, sweep=sweep)
+        judged = judge(
+            store,
+            sweep,
+            prepared.report.rules,
+            now=world.now(),
+            baseline=_baseline(store, job, sweep),
+            approvals=[jobs.folder / path for path in job.approvals],
+            inventory=prepared.inventory.source,
+        )
+        problems = tuple(_write_reports(jobs, job, judged.document, world))
+        outbox = Outbox(jobs.folder / OUTBOX)
+        last = _last_told(store, outbox, job, sweep)
+        events = tuple(changes_since(store, last, sweep, job=job.name, time=world.now()))
+        deliveries = deliver(receivers, events, outbox)
+        outbox.mark(job.name, sweep.id)
+    return Outcome(
+        exit_code=judged.assessment.exit_code,
+        sweep=sweep,
+        document=judged.document,
+        events=events,
+        deliveries=deliveries,
+        problems=problems,
+    )
+
+
+def _baseline(store: Store, job: Job, sweep: Sweep) -> Baseline | None:
+    if job.baseline == ROLLING:
+        return previous(store, sweep)
+    return store.baseline(job.baseline) if job.baseline else None
+
+
+def _last_told(store: Store, outbox: Outbox, job: Job, sweep: Sweep) -> Sweep | None:
+    """The sweep whose state the receivers know: the last one that was told, though others may have run since."""
+    marked = outbox.marked(job.name)
+    told = (one for one in store.sweeps() if one.id == marked and one.note == sweep.note)
+    return next(told, None)
+
+
+def _write_reports(jobs: Jobs, job: Job, document: Document, world: World) -> Iterator[str]:
+    """Write every report; one that cannot be written is said and does not keep the others from being written."""
+    for report in job.reports:
+        target: Path = jobs.folder / report.output
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            write(document, (Format(report.format),), target, world.stdout, Options(width=world.width))
+        except (FleetscanError, OSError) as error:
+            yield f"report {report.format}: {error}"
+
+
+def changes_since(store: Store, last: Sweep | None, sweep: Sweep, *, job: str, time: datetime) -> Iterator[Event]:
+    """What is new, gone and no longer covered in ``sweep`` against ``last``; without ``last`` everything open is new.
+
+    A finding is gone only if its host was seen whole; else its coverage is lost, which is told once for the host.
+    """
+    before = _open_findings(store.findings(last.id)) if last else {}
+    after = _open_findings(store.findings(sweep.id))
+    whole_before = {host.id for host in store.hosts(last.id) if host.complete} if last else set()
+    whole_after = {host.id for host in store.hosts(sweep.id) if host.complete}
+    stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def event(kind: EventKind, host: str, matter: str, **words: str) -> Event:
+        identity = event_id(kind, sweep.id, host, matter)
+        return Event(id=identity, kind=kind, job=job, sweep=sweep.id, host=host, time=stamp, **words)
+
+    for name, record in after.items():
+        if name not in before:
+            yield event(EventKind.NEW, record.host, name, **_words(record))
+    for name, record in before.items():
+        if name not in after and record.host in whole_after:
+            yield event(EventKind.GONE, record.host, name, **_words(record))
+    for host in sorted(whole_before - whole_after):
+        words = {"severity": "medium", "title": "no longer covered", "detail": "complete in the last run, not in this"}
+        yield event(EventKind.COVERAGE_LOST, host, "", **words)
+
+
+def _open_findings(records: Iterable[FindingRecord]) -> dict[str, FindingRecord]:
+    return {record.fingerprint: record for record in records if record.is_open}
+
+
+def _words(record: FindingRecord) -> dict[str, str]:
+    return {
+        "severity": record.severity,
+        "title": f"{record.entity_kind} {record.entity}",
+        "detail": record.summary or record.key,
+    }

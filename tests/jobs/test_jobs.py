@@ -1,0 +1,236 @@
+"""Jobs end to end on the demo exports: what is told after which change, what is written, what survives."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from io import StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fleetscan.engines.named import engine_named
+from fleetscan.errors import ExitCode, SettingsError
+from fleetscan.jobs import OUTBOX, Outcome, World, run_job
+from fleetscan.notify import Deferred, EventKind
+from fleetscan.progress import Silent
+from fleetscan.schedule import load_jobs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+DEMO = Path(__file__).parents[2] / "inventory" / "demo"
+CLEAN = [DEMO / "base-win10-22h2.reg"]
+HIJACKED = [*CLEAN, DEMO / "change-sip-hijack.reg"]
+BROKEN = [DEMO / "broken-SOFTWARE"]
+SETTINGS = """
+store: s.db
+jobs:
+  nightly:
+    inventory: fleet.yml
+    baseline: auto
+    every: 2s
+    reports:
+      - {format: json, output: out/findings.jsonl}
+    notify: [log]
+notify:
+  log: {type: file, path: told.jsonl}
+"""
+
+
+@dataclass(frozen=True)
+class Fleet:
+    """A folder with settings and an inventory whose one machine changes between runs."""
+
+    folder: Path
+
+    def becomes(self, exports: list[Path]) -> None:
+        files = ", ".join(map(str, exports))
+        (self.folder / "fleet.yml").write_text(
+            f"hosts:\n  pc: {{engine: embedded, hives: [{files}]}}\n", encoding="utf-8"
+        )
+
+    def run(self) -> Outcome:
+        jobs = load_jobs(self.folder / "fleetscan.yml")
+        world = World(
+            engine_named=engine_named,
+            now=lambda: datetime.now(UTC),
+            sleep=lambda _: None,
+            environment={},
+            stdout=StringIO(),
+        )
+        return run_job(jobs, jobs.job("nightly"), world, observer=Silent(), stop=threading.Event())
+
+    def told(self) -> list[dict[str, str]]:
+        lines = (self.folder / "told.jsonl").read_text(encoding="utf-8").splitlines()
+        return [json.loads(line) for line in lines]
+
+
+@pytest.fixture
+def fleet(tmp_path: Path) -> Fleet:
+    (tmp_path / "fleetscan.yml").write_text(SETTINGS, encoding="utf-8")
+    return Fleet(tmp_path)
+
+
+def test_what_is_new_and_what_is_gone_is_told_once_each(fleet: Fleet) -> None:
+    fleet.becomes(CLEAN)
+    assert fleet.run().exit_code is ExitCode.CLEAN
+    fleet.becomes(HIJACKED)
+    hijacked = fleet.run()
+    assert hijacked.exit_code is ExitCode.FINDINGS
+    assert {event.kind for event in hijacked.events} == {EventKind.NEW}
+    assert fleet.run().events == ()
+    fleet.becomes(CLEAN)
+    cleaned = fleet.run()
+    assert [event.kind for event in cleaned.events] == [EventKind.GONE] * len(hijacked.events)
+    assert [told["kind"] for told in fleet.told()] == ["new"] * len(hijacked.events) + ["gone"] * len(hijacked.events)
+
+
+def test_a_host_that_is_lost_loses_coverage_and_its_findings_are_not_gone(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    fleet.run()
+    fleet.becomes(BROKEN)
+    assert [event.kind for event in fleet.run().events] == [EventKind.COVERAGE_LOST]
+
+
+def test_the_rolling_baseline_is_the_last_complete_sweep_of_the_job(fleet: Fleet) -> None:
+    fleet.becomes(CLEAN)
+    fleet.run()
+    fleet.becomes(HIJACKED)
+    document = fleet.run().document
+    assert document is not None
+    states = {
+        finding.state for finding in document.assessment.findings if "pssigcheck" in str(finding.entity.attributes)
+    }
+    assert states
+    assert states <= {"new", "changed"}
+
+
+def test_reports_are_written_and_one_that_cannot_be_written_is_said(fleet: Fleet) -> None:
+    text = SETTINGS.replace("    notify:", "      - {format: html, output: fleet.yml/no.html}\n    notify:", 1)
+    (fleet.folder / "fleetscan.yml").write_text(text, encoding="utf-8")
+    fleet.becomes(HIJACKED)
+    outcome = fleet.run()
+    assert (fleet.folder / "out" / "findings.jsonl").stat().st_size > 0
+    assert outcome.exit_code is ExitCode.FINDINGS
+    assert [problem.partition(":")[0] for problem in outcome.problems] == ["report html"]
+
+
+@contextmanager
+def server_that_answers(code: int) -> Iterator[str]:
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(code)
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Quiet."""
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}/"
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_failing_receiver_does_not_change_the_outcome_and_gets_its_events_later(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    with server_that_answers(500) as url:
+        text = SETTINGS.replace("{type: file, path: told.jsonl}", f'{{type: webhook, url: "{url}"}}')
+        (fleet.folder / "fleetscan.yml").write_text(text, encoding="utf-8")
+        outcome = fleet.run()
+    assert outcome.exit_code is ExitCode.FINDINGS
+    assert isinstance(outcome.deliveries[0], Deferred)
+    assert (fleet.folder / OUTBOX / "log.jsonl").exists()
+    (fleet.folder / "fleetscan.yml").write_text(SETTINGS, encoding="utf-8")
+    assert fleet.run().events == ()
+    assert {told["kind"] for told in fleet.told()} == {"new"}
+
+
+def test_a_job_that_is_told_to_stop_is_incomplete_and_tells_nothing(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    jobs = load_jobs(fleet.folder / "fleetscan.yml")
+    stop = threading.Event()
+    stop.set()
+    world = World(
+        engine_named=engine_named,
+        now=lambda: datetime.now(UTC),
+        sleep=lambda _: None,
+        environment={},
+        stdout=StringIO(),
+    )
+    outcome = run_job(jobs, jobs.job("nightly"), world, observer=Silent(), stop=stop)
+    assert outcome.exit_code is ExitCode.INCOMPLETE
+    assert outcome.document is None
+    assert not (fleet.folder / "told.jsonl").exists()
+
+
+def test_a_receiver_that_cannot_be_made_stops_the_job_before_any_host_is_asked(fleet: Fleet) -> None:
+    text = SETTINGS.replace("{type: file, path: told.jsonl}", "{type: webhook, url: 'https://x', secret_env: NOT_SET}")
+    (fleet.folder / "fleetscan.yml").write_text(text, encoding="utf-8")
+    fleet.becomes(CLEAN)
+    with pytest.raises(SettingsError, match="NOT_SET"):
+        fleet.run()
+    assert not (fleet.folder / "s.db").exists()
+
+
+def test_run_is_the_job_with_its_exit_code_and_table(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetscan", "run", "nightly"],
+        cwd=fleet.folder,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == ExitCode.FINDINGS, done.stderr
+    assert "pssigcheck.dll" in done.stdout
+    assert "log: " in done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="no SIGHUP on this system")
+def test_watch_runs_jobs_reads_its_file_again_on_sighup_and_ends_on_sigterm(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    command = [sys.executable, "-m", "fleetscan", "watch"]
+    with subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        lines = iter(watch.stderr.readline, "")
+        assert "job nightly: next run" in next(lines)
+        assert any("job nightly: sweep" in line and "findings" in line for line in lines)
+        (fleet.folder / "fleetscan.yml").write_text(SETTINGS.replace("every: 2s", "evry: 2s"), encoding="utf-8")
+        watch.send_signal(signal.SIGHUP)
+        assert any("not reloaded" in line and "every" in line for line in lines)
+        (fleet.folder / "fleetscan.yml").write_text(SETTINGS.replace("every: 2s", "every: 9h"), encoding="utf-8")
+        watch.send_signal(signal.SIGHUP)
+        assert any("job nightly: next run" in line for line in lines)
+        watch.send_signal(signal.SIGTERM)
+        assert any("stopped" in line for line in lines)
+        assert watch.wait(timeout=30) == ExitCode.CLEAN
+
+
+def test_watch_without_a_schedule_is_refused(fleet: Fleet) -> None:
+    (fleet.folder / "fleetscan.yml").write_text(SETTINGS.replace("    every: 2s\n", ""), encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "fleetscan", "watch"],
+        cwd=fleet.folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == ExitCode.USAGE
+    assert "no job has a schedule" in done.stderr
