@@ -7,7 +7,8 @@ import json
 import re
 import sqlite3
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import chain
+from typing import TYPE_CHECKING, TypeGuard
 
 from fleetscan.model.snapshot import RawAnswer, Reason
 from fleetscan.planner.plan import Answered, Failed, Statement
@@ -29,8 +30,9 @@ CANARY = Statement(id="canary", sql=f"SELECT {_CANARY_SQL} AS made, '{_CANARY}' 
 """A text made on the host and the same text sent there: does either way change what is not ASCII?"""
 
 _ERROR_LINE = re.compile(rb"^Error: near line ([0-9]{1,9}): ?(.*?)\r?$", re.MULTILINE)
-_MARKER = re.compile(rb"^([0-9a-f]{16,64}):(begin|end)\r?\n", re.MULTILINE)
-_TORN = len("\n:begin\r")  # what may stand around the nonce of a marker that the end of the output cut off
+_MARKER = re.compile(rb":(begin|end)\r?\n")
+_TORN = re.compile(rb"[:a-z]*\r?\Z")
+_TAG = 16  # characters that the nonces of one script share, so that all are found in one pass over the output
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_DETAIL = 300
 
@@ -40,6 +42,8 @@ class Script:
     """What is written to the shell: one line per statement, each between two lines only this script knows."""
 
     text: bytes
+    tag: str
+    """How all nonces of the script begin."""
     framed: tuple[tuple[Statement, str], ...]
     """Each statement sent, with its nonce."""
     lines: Mapping[int, str]
@@ -69,6 +73,7 @@ class Transcript:
 def write_script(statements: Sequence[Statement], new_nonce: Callable[[], str]) -> Script:
     """The script that asks version and canary first, then ``statements`` in order."""
     framed: list[tuple[Statement, str]] = []
+    tag = ""
     # The empty line ends whatever a profile printed without one.
     lines = [".bail off", ".print"]
     numbers: dict[int, str] = {}
@@ -77,12 +82,14 @@ def write_script(statements: Sequence[Statement], new_nonce: Callable[[], str]) 
         if problem := _unsendable(statement.sql):
             refused[statement.id] = Failed(Reason.OSQUERY_ERROR, problem)
             continue
-        nonce = new_nonce()
+        fresh = new_nonce()
+        tag = tag or fresh[:_TAG]
+        nonce = tag + fresh[_TAG:]
         framed.append((statement, nonce))
         lines += [f".print {nonce}:begin", f"{statement.sql};", f".print {nonce}:end"]
         numbers[len(lines) - 1] = statement.id
     lines += [".exit", ""]
-    return Script(text="\n".join(lines).encode(), framed=tuple(framed), lines=numbers, refused=refused)
+    return Script(tag=tag, text="\n".join(lines).encode(), framed=tuple(framed), lines=numbers, refused=refused)
 
 
 def _unsendable(sql: str) -> str:
@@ -98,21 +105,20 @@ def _unsendable(sql: str) -> str:
 
 
 def read_transcript(
-    script: Script, stdout: bytes, stderr: bytes, ending: Ending, parse: Callable[[bytes], Rows] | None = None
+    script: Script, stdout: bytes, stderr: bytes, ending: Ending, parse: Callable[[RawAnswer], Rows] | None = None
 ) -> Transcript:
     """The answers that stand between their markers; everything else of the output is noise.
 
     A statement is answered if both its markers stand on lines of their own, once, in order, with exactly one JSON
-    array between them, and no error names its line. ``parse`` is ``parse_rows`` or a cache before it.
+    array between them, and no error names its line. ``parse`` is a cache before ``parse_rows``.
     """
     errors = _errors(script, stderr)
     answers: dict[str, Answer] = dict(script.refused)
     raw: list[RawAnswer] = []
     position = 0
-    markers = _markers(stdout)
+    markers = _markers(stdout, script)
     for statement, nonce in script.framed:
-        token = nonce.encode()
-        block = _block(stdout, token, markers.get(token, ()), position)
+        block = _block(markers.get(nonce.encode(), ()), position)
         if isinstance(block, Failed):
             answers[statement.id] = errors.get(statement.id) or block
             continue
@@ -122,33 +128,51 @@ def read_transcript(
         start, end, position = block
         content = stdout[start:end]
         raw.append(RawAnswer(statement.id, hashlib.sha256(content).hexdigest(), content))
-        answers[statement.id] = errors.get(statement.id) or _answer(content, parse or parse_rows)
+        answers[statement.id] = errors.get(statement.id) or _answer(raw[-1], parse)
     began = bool(script.framed) and script.framed[0][1].encode() in stdout
     return Transcript(answers=answers, raw=tuple(raw), began=began, notes=_notes(answers, stderr))
 
 
-def _markers(stdout: bytes) -> dict[bytes, list[re.Match[bytes]]]:
-    """Every line that looks like a marker, by its nonce."""
-    found: dict[bytes, list[re.Match[bytes]]] = {}
-    for match in _MARKER.finditer(stdout):
-        found.setdefault(match[1], []).append(match)
+@dataclass(frozen=True, slots=True)
+class _Marker:
+    """An occurrence of a nonce: as a whole marker line, torn off by the end of the output, or anywhere else."""
+
+    kind: str
+    start: int
+    end: int
+
+
+def _markers(stdout: bytes, script: Script) -> dict[bytes, list[_Marker]]:
+    """Every occurrence of every nonce, in order."""
+    found: dict[bytes, list[_Marker]] = {}
+    if not script.tag:
+        return found
+    tag, length = script.tag.encode(), len(script.framed[0][1])
+    at = stdout.find(tag)
+    while at >= 0:
+        end = at + length
+        marker = _MARKER.match(stdout, end)
+        if at and stdout[at - 1 : at] != b"\n":
+            kind = "elsewhere"
+        elif marker:
+            kind, end = marker[1].decode(), marker.end()
+        else:
+            kind = "torn" if _TORN.match(stdout, end) else "elsewhere"
+        found.setdefault(stdout[at : at + length], []).append(_Marker(kind, at, end))
+        at = stdout.find(tag, at + 1)
     return found
 
 
-def _block(
-    stdout: bytes, token: bytes, found: Sequence[re.Match[bytes]], after: int
-) -> tuple[int, int, int] | Failed | None:
+def _block(found: Sequence[_Marker], after: int) -> tuple[int, int, int] | Failed | None:
     """Where the bytes between both markers stand, and where the end marker ends; None if they are not both there."""
-    elsewhere = stdout.count(token) - len(found)
-    torn = elsewhere == 1 and re.search(rb"(?:^|\n)" + token + rb"[:a-z]*\r?\Z", stdout[-len(token) - _TORN :])
-    if elsewhere and not torn:
+    kinds = [marker.kind for marker in found]
+    if "elsewhere" in kinds:
         return Failed(Reason.PROTOCOL, "a marker does not stand on a line of its own")
-    kinds = [match[2] for match in found]
-    if kinds in ([], [b"begin"]):
+    if kinds in ([], ["torn"], ["begin"], ["begin", "torn"]):
         return None
-    if kinds != [b"begin", b"end"] or found[0].start() < after or torn:
+    if kinds != ["begin", "end"] or found[0].start < after:
         return Failed(Reason.PROTOCOL, "markers stand twice or out of order")
-    return found[0].end(), found[1].start(), found[1].end()
+    return found[0].end, found[1].start, found[1].end
 
 
 def _errors(script: Script, stderr: bytes) -> dict[str, Failed]:
@@ -160,9 +184,9 @@ def _errors(script: Script, stderr: bytes) -> dict[str, Failed]:
     return found
 
 
-def _answer(content: bytes, parse: Callable[[bytes], Rows]) -> Answer:
+def _answer(raw: RawAnswer, parse: Callable[[RawAnswer], Rows] | None) -> Answer:
     try:
-        return Answered(parse(content))
+        return Answered(parse(raw) if parse else parse_rows(raw.content))
     except ValueError as error:
         return Failed(Reason.PROTOCOL, str(error))
 
@@ -178,15 +202,18 @@ def parse_rows(content: bytes) -> Rows:
     except (ValueError, RecursionError) as error:
         where = f" at character {error.pos}" if isinstance(error, json.JSONDecodeError) else ""
         raise ValueError(f"not one JSON array{where}") from error
-    if not isinstance(rows, list) or not all(_is_row(row) for row in rows):
+    if not _are_rows(rows):
         raise ValueError("not an array of rows with text values")
     if "\\ud" in text.lower():
         rows = [{_whole(name): _whole(value) for name, value in row.items()} for row in rows]
     return tuple(rows)
 
 
-def _is_row(row: object) -> bool:
-    return isinstance(row, dict) and all(isinstance(value, str) for value in row.values())
+def _are_rows(rows: object) -> TypeGuard[list[dict[str, str]]]:
+    # Sets of types, because a loop over every cell costs more than parsing them did.
+    if not isinstance(rows, list) or not set(map(type, rows)) <= {dict}:
+        return False
+    return set(map(type, chain.from_iterable(map(dict.values, rows)))) <= {str}
 
 
 def _whole(text: str) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import secrets
 import threading
@@ -34,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from fleetscan.model.host import Host
+    from fleetscan.model.snapshot import RawAnswer
     from fleetscan.planner.plan import Answer, Statement
     from fleetscan.transport.ssh import Connection, Output
 
@@ -193,20 +193,20 @@ class _ParseOnce:
     def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
         self._max_bytes = max_bytes
         self._size = 0
-        self._known: OrderedDict[bytes, _Parsed] = OrderedDict()
+        self._known: OrderedDict[str, _Parsed] = OrderedDict()
         self._lock = threading.Lock()
 
-    def __call__(self, content: bytes) -> Rows:
-        digest = hashlib.sha256(content).digest()
+    def __call__(self, raw: RawAnswer) -> Rows:
         with self._lock:
-            if digest in self._known:
-                self._known.move_to_end(digest)
-                return self._known[digest].rows
-        rows = parse_rows(content)
+            if raw.sha256 in self._known:
+                self._known.move_to_end(raw.sha256)
+                return self._known[raw.sha256].rows
+        rows = parse_rows(raw.content)
+        size = len(raw.content)
         with self._lock:
-            if len(content) <= self._max_bytes // 4 and digest not in self._known:
-                self._known[digest] = _Parsed(rows, len(content))
-                self._size += len(content)
+            if size <= self._max_bytes // 4 and raw.sha256 not in self._known:
+                self._known[raw.sha256] = _Parsed(rows, size)
+                self._size += size
             while self._size > self._max_bytes:
                 self._size -= self._known.popitem(last=False)[1].size
         return rows
