@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fleetscan.domain.entity import Entity
     from fleetscan.findings.model import Assessment, Finding, HostChange
@@ -22,6 +22,17 @@ def finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
     """One record for every finding and every known-good row that a rule matched."""
     for finding in assessment.all_findings():
         yield _finding(finding)
+
+
+def own_finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
+    """One record for every finding of a single host."""
+    return map(_finding, assessment.findings)
+
+
+def shared_finding_records(assessment: Assessment) -> Iterator[Shared[FindingRecord]]:
+    """The known-good rows that a rule matched, once for all hosts that have the same."""
+    for group in assessment.stock:
+        yield Shared(group.hosts, tuple(map(_finding, group.findings)))
 
 
 def _finding(finding: Finding) -> FindingRecord:
@@ -107,10 +118,25 @@ def _changes(one: HostChange, base: str) -> Iterator[ChangeRecord]:
         )
 
 
+def own_entity_records(assessment: Assessment) -> Iterator[EntityRecord]:
+    """The entities of the findings of single hosts, once for each host."""
+    return _entities(assessment.findings)
+
+
+def shared_entity_records(assessment: Assessment) -> Iterator[Shared[EntityRecord]]:
+    """The entities of known-good rows, once for all hosts that have the same."""
+    for group in assessment.stock:
+        yield Shared(group.hosts, tuple(_entities(group.findings)))
+
+
 def entity_records(assessment: Assessment) -> Iterator[EntityRecord]:
     """The entities of all findings, once for each host."""
+    return _entities(assessment.all_findings())
+
+
+def _entities(findings: Iterable[Finding]) -> Iterator[EntityRecord]:
     seen = set()
-    for finding in assessment.all_findings():
+    for finding in findings:
         key = finding.host, finding.entity.ident
         if key not in seen:
             seen.add(key)
