@@ -15,10 +15,9 @@ if TYPE_CHECKING:
 
 FACTS: Mapping[str, str] = MappingProxyType(
     {
-        "facts-osquery": "SELECT version, build_platform, build_distro, start_time FROM osquery_info",
+        "facts-osquery": "SELECT version, build_platform, build_distro FROM osquery_info",
         "facts-os": "SELECT name, version, build, platform, arch FROM os_version",
         "facts-system": "SELECT hostname, computer_name, uuid, hardware_vendor, hardware_model FROM system_info",
-        "facts-time": "SELECT unix_time, iso_8601 FROM time",
         "facts-control-set": "SELECT key, name, type, data FROM registry WHERE key = 'HKEY_LOCAL_MACHINE\\SYSTEM\\Select'",
         "facts-profiles": (
             "SELECT key, name, type FROM registry WHERE key = "
@@ -28,7 +27,11 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "facts-environment": "SELECT variable, value FROM default_environment",
     }
 )
-"""Statement ids and their SQL. A table that an old agent lacks fails alone."""
+"""Statement ids and their SQL. A table that an old agent lacks fails alone.
+
+Nothing that differs from run to run (clock, uptime, process start): raw answers are kept by content, and an unchanged host
+must not cost the store a new one in every sweep.
+"""
 
 _CLASSES = "_CLASSES"
 
@@ -36,13 +39,12 @@ _CLASSES = "_CLASSES"
 def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
     """HostFacts from the rows of the fact statements; ``rows_of`` gives none for what was not answered."""
     osquery, system = _first(rows_of("facts-osquery")), _first(rows_of("facts-os"))
-    machine, clock = _first(rows_of("facts-system")), _first(rows_of("facts-time"))
+    machine = _first(rows_of("facts-system"))
     environment = {row.get("variable", ""): row.get("value", "") for row in rows_of("facts-environment")}
     extra = {
         "hardware_vendor": machine.get("hardware_vendor", ""),
         "hardware_model": machine.get("hardware_model", ""),
         "uuid": machine.get("uuid", ""),
-        "unix_time": clock.get("unix_time", ""),
     }
     return HostFacts(
         osquery_version=osquery.get("version", ""),
