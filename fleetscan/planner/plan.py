@@ -203,11 +203,14 @@ class _Sorter:
             if row_filter is None or row_filter.passes(row):
                 self.rows[index].append(row)
 
-    def _miss(self, key: str, why: str) -> None:
-        if why == "root":
+    def _miss(self, key: str, names: str) -> None:
+        """Keys that ``key`` lists but that gave no row; without names, the hive root itself gave none."""
+        if not names:
             self._unread.add(fold(key))
-        for index in self._index.touching(_elements(key)):
-            self.silent[index].add(key)
+        for name in names.split("\\"):
+            silent = f"{key}\\{name}" if name else key
+            for index in self._index.touching(_elements(silent)):
+                self.silent[index].add(silent)
 
     def unread(self, scope: Scope) -> bool:
         """Did the scope's hive root give nothing at all?"""

@@ -11,8 +11,8 @@ Shape of a statement, made of forms proven safe on the real table (osquery-regis
 * A key that was asked for and gave no row is proven absent if the nearest key above that answered does not list it.
   If that one is listed, it is *unproven*: empty, unreadable or hidden.
 
-Rows that come back: the rows of wanted keys that pass their filter, and one row of type ``unproven`` for each key that
-is listed and silent (``data`` says ``listed``), or for a hive root that gave nothing at all (``data`` says ``root``).
+Rows that come back: the rows of wanted keys that pass their filter, and rows of type ``unproven``: ``data`` holds the
+names, joined by backslashes, of the keys that ``key`` lists and that are silent; empty data: a hive root that gave nothing.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleetscan.model.registry import HKLM, fold
+from fleetscan.model.registry import HKLM, HKU, fold
 from fleetscan.model.scope import Glob
 from fleetscan.planner.globs import like, overlaps, widened
 
@@ -188,7 +188,10 @@ def statement(program: Program) -> str:
         parts.append(_table("trie", ("node", "rank", "glob", "suffix", "child", "want"), program.edges))
     if program.clauses:
         parts.append(_table("pass", ("want", "name", "path", "data", "type"), program.clauses))
-    parts.append(_walk(with_trie=bool(program.edges)))
+    users = fold(HKU) in program.entries
+    if users:
+        parts.append(f"hives(name) AS MATERIALIZED (SELECT name FROM registry WHERE key = '{HKU}' AND type = 'subkey')")
+    parts.append(_walk(with_trie=bool(program.edges), users=users))
     return f"WITH RECURSIVE {', '.join(parts)} {_answer(with_filter=bool(program.clauses))}"
 
 
@@ -197,7 +200,15 @@ def _table(name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> str:
     return f"{name}({', '.join(columns)}) AS MATERIALIZED (VALUES {values})"
 
 
-def _walk(*, with_trie: bool) -> str:
+_ONE_PLACE = (
+    rf" AND NOT (w.key = '{HKU}' AND w.name = '.DEFAULT' AND EXISTS (SELECT 1 FROM hives WHERE name = 'S-1-5-18'))"
+    r" AND NOT (t.suffix || '\' LIKE '\Software\Classes\%' AND EXISTS (SELECT 1 FROM hives"
+    r" WHERE name = w.name || '_Classes' COLLATE NOCASE))"
+)
+"""Places with two names are read under one: .DEFAULT is S-1-5-18, and Software\\Classes is the user's class hive (N8)."""
+
+
+def _walk(*, with_trie: bool, users: bool) -> str:
     columns = "node, want, depth, key, path, name, type, data, mtime"
     start = "SELECT node, want, 0, key, '', '', 'ask', '', 0 FROM entry"
     first = "SELECT min(x.rank) FROM trie x WHERE x.node = w.node AND w.name LIKE x.glob"
@@ -205,7 +216,7 @@ def _walk(*, with_trie: bool) -> str:
         " UNION ALL SELECT t.child, t.want, w.depth + 1, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w JOIN trie t"
         f" ON t.node = w.node AND t.rank = ({first}) WHERE w.type = 'subkey' AND w.depth < {DEPTH_GUARD}"
         " AND (t.child > 0 OR t.want > 0)"
-    )
+    ) + (_ONE_PLACE if users else "")
     read = (
         " UNION ALL SELECT w.node, w.want, w.depth, r.key, r.path, r.name, r.type, r.data, r.mtime FROM walk w"
         f" CROSS JOIN registry r WHERE w.type = 'ask' AND w.depth < {DEPTH_GUARD} AND r.key = w.key"
@@ -221,11 +232,13 @@ def _answer(*, with_filter: bool) -> str:
             r" AND w.key || '\' || w.name LIKE p.path AND w.type LIKE p.type"
             " AND (w.data LIKE p.data OR instr(w.data, '%') > 0)))"
         )
+    silent = "NOT IN (SELECT key FROM walk WHERE type <> 'ask')"
     path = "CASE w.name WHEN '(Default)' THEN w.path ELSE '' END AS path"
     return (
         f"SELECT w.key AS key, {path}, w.name AS name, w.type AS type, w.data AS data, w.mtime AS mtime FROM walk w"
         f" WHERE w.type <> 'ask' AND ({wanted})"
-        rf" UNION ALL SELECT key, '', '', '{UNPROVEN}', CASE instr(key, '\') WHEN 0 THEN 'root' ELSE 'listed' END, 0"
-        " FROM walk WHERE type = 'ask' AND key NOT IN (SELECT key FROM walk WHERE type <> 'ask')"
-        r" AND (instr(key, '\') = 0 OR key COLLATE NOCASE IN (SELECT path FROM walk WHERE type = 'subkey'))"
+        rf" UNION ALL SELECT w.key, '', '', '{UNPROVEN}', group_concat(w.name, '\'), 0 FROM walk w WHERE w.type = 'subkey'"
+        f" AND w.path COLLATE NOCASE IN (SELECT key FROM walk WHERE type = 'ask') AND w.path COLLATE NOCASE {silent}"
+        rf" GROUP BY w.key UNION ALL SELECT key, '', '', '{UNPROVEN}', '', 0 FROM walk WHERE type = 'ask'"
+        rf" AND instr(key, '\') = 0 AND key {silent}"
     )
