@@ -52,6 +52,8 @@ _EPOCH = 11_644_473_600
 _TICKS = 10_000_000
 _HASH_MASK = 0xFFFFFFFF
 _MOST_INDEXED = 64
+_MOST_STRAYS = 10_000
+_KINDS = ("roots", "subkeys", "owner", "list", "values")
 _STRIDE = {b"lf": 2, b"lh": 2, b"li": 1}
 
 
@@ -75,8 +77,9 @@ class Hive:
             self._damages[damage] = None
         self._owner: dict[int, int] = {}
         self._listed: dict[int, array[int]] = {}
-        self._budget = 4 * len(self.data)
-        self._charged: dict[str, bytearray] = {}
+        self._budget = len(self.data) * 3 // 2
+        self._strays: set[tuple[int, int]] = set()
+        self._paid = {kind: bytearray(len(self.data) // 64 + 1) for kind in _KINDS}
         self._indices: dict[int, dict[str, RegfKey]] = {}
         self._gaps = self._find_gaps()
         self.root = self._root()
@@ -158,21 +161,24 @@ class Hive:
             else:
                 self.damaged("a key of another parent, listed here too: its subkeys are read there only", offset, key)
                 key.cut()
+                if len(self._strays) >= _MOST_STRAYS and (offset, parent.offset) not in self._strays:
+                    return None
+                self._strays.add((offset, parent.offset))
         return key
 
-    def charge(self, kind: str, offset: int, amount: int) -> bool:
-        """May the content of the key at ``offset`` be handed out?
+    def admit(self, kind: str, offset: int, size: int) -> bool:
+        """May ``size`` bytes of content of the key at ``offset`` be read? Asked before they are.
 
         In a sound hive no two keys share a cell, so all contents together are smaller than the file. Each key pays
         once; the marks (a bit for each eight bytes) let it be read again.
         """
-        paid = self._charged.setdefault(kind, bytearray(len(self.data) // 64 + 1))
+        paid = self._paid[kind]
         place, bit = (SIZE + offset) // 64, 1 << (SIZE + offset) // 8 % 8
         if paid[place] & bit:
             return True
-        if amount > self._budget:
+        if size > self._budget:
             return False
-        self._budget -= amount
+        self._budget -= size
         paid[place] |= bit
         return True
 
@@ -201,32 +207,42 @@ class Hive:
             except struct.error:
                 fields = (0, b"")
             if fields[1] == b"nk":
-                leaves = [words[::stride] for stride, _, words in self.leaves(fields[6], None)]
-                if self.charge("owner", offset, 4 * sum(map(len, leaves))):
-                    listed = array("I", sorted(chain.from_iterable(leaves)))
+                leaves = self.leaves(fields[6], "owner", offset, None)
+                listed = array("I", sorted(chain.from_iterable(words[::stride] for stride, _, words in leaves)))
             self._listed[offset] = listed
         return self._listed[offset]
 
-    def leaves(self, offset: int, key: RegfKey | None) -> Iterator[tuple[int, bytes, tuple[int, ...]]]:
-        """The leaves of a subkey list: words per element, signature, words. Without ``key`` nothing is reported."""
-        header = self._list_at(offset, key)
-        if header is None:
+    def leaves(
+        self, listed: int, kind: str, offset: int, key: RegfKey | None
+    ) -> Iterator[tuple[int, bytes, tuple[int, ...]]]:
+        """The leaves of a subkey list: words per element, signature, words; nothing if it may not be read.
+
+        ``kind`` and ``offset`` are what is charged for it. Without ``key`` nothing is reported.
+        """
+        leaves = self._leaves(listed, offset, key)
+        size = sum(min(_STRIDE[signature] * count, self.room(leaf, 8)) for leaf, signature, count in leaves)
+        if not self.admit(kind, offset, 4 * size):
+            if key is not None:
+                self.damaged("subkey lists are shared: together larger than the file, not read", listed, key)
             return
-        signature, count = header
-        if signature != b"ri":
-            yield _STRIDE[signature], signature, self.words(offset, 8, _STRIDE[signature] * count, key)
-            return
-        left = len(self.data) // 4
-        seen = set()
-        for leaf in self.words(offset, 8, count, key):
-            below = None if leaf in seen else self._list_at(leaf, key)
-            seen.add(leaf)
-            if below is None or below[0] == b"ri" or (left := left - below[1]) < 0:
-                if key is not None:
-                    self.damaged("a part of a subkey list is no list, or stands there twice", leaf, key)
-                continue
-            stride = _STRIDE[below[0]]
-            yield stride, below[0], self.words(leaf, 8, stride * below[1], key)
+        for leaf, signature, count in leaves:
+            yield _STRIDE[signature], signature, self.words(leaf, 8, _STRIDE[signature] * count, key)
+
+    def _leaves(self, listed: int, offset: int, key: RegfKey | None) -> list[tuple[int, bytes, int]]:
+        """Offset, signature and length of each leaf; one if the list is not cut into several."""
+        header = self._list_at(listed, key)
+        if header is None or header[0] != b"ri":
+            return [] if header is None else [(listed, *header)]
+        if not self.admit("roots", offset, 4 * min(header[1], self.room(listed, 8))):
+            return []
+        leaves: dict[int, tuple[int, bytes, int]] = {}
+        for leaf in self.words(listed, 8, header[1], key):
+            below = None if leaf in leaves else self._list_at(leaf, key)
+            if below is not None and below[0] != b"ri":
+                leaves[leaf] = (leaf, *below)
+            elif key is not None:
+                self.damaged("a part of a subkey list is no list, or stands there twice", leaf, key)
+        return list(leaves.values())
 
     def _list_at(self, offset: int, key: RegfKey | None) -> tuple[bytes, int] | None:
         try:
@@ -241,12 +257,16 @@ class Hive:
 
     def words(self, offset: int, skip: int, count: int, key: RegfKey | None) -> tuple[int, ...]:
         """``count`` words of the cell at ``offset``, ``skip`` bytes behind its start, or as many as it can hold."""
-        at = SIZE + offset
-        size = abs(_SIZE.unpack_from(self.data, at)[0]) if at + 4 <= len(self.data) else 0
-        room = max(0, min(size, len(self.data) - at) - skip) // 4
+        room = self.room(offset, skip)
         if room < count and key is not None:
             self.damaged(f"a list of {count} words in a cell for {room}", offset, key)
-        return struct.unpack_from(f"<{min(room, count)}I", self.data, at + skip) if room else ()
+        return struct.unpack_from(f"<{min(room, count)}I", self.data, SIZE + offset + skip) if room else ()
+
+    def room(self, offset: int, skip: int) -> int:
+        """Words that the cell at ``offset`` can hold behind its first ``skip`` bytes."""
+        at = SIZE + offset
+        size = abs(_SIZE.unpack_from(self.data, at)[0]) if at + 4 <= len(self.data) else 0
+        return max(0, min(size, len(self.data) - at) - skip) // 4
 
     def index(self, key: RegfKey) -> dict[str, RegfKey]:
         """The subkeys of ``key`` by folded name, the first of each name; the last few indices are kept."""
@@ -365,19 +385,16 @@ class RegfKey:
         if not self._subkeys_count or self._subkeys == _NONE:
             return ()
         hive = self.hive
-        leaves = [words[::stride] for stride, _, words in hive.leaves(self._subkeys, self)]
-        offsets = list(dict.fromkeys(chain.from_iterable(leaves)))
-        total = sum(map(len, leaves))
+        if self.depth >= MOST_DEPTH:
+            hive.damaged(f"keys more than {MOST_DEPTH} levels deep are not read", self._subkeys, self)
+            return ()
+        listed = [words[::stride] for stride, _, words in hive.leaves(self._subkeys, "subkeys", self.offset, self)]
+        offsets = dict.fromkeys(chain.from_iterable(listed))
+        total = sum(map(len, listed))
         if len(offsets) < total:
             hive.damaged("a subkey list names a key twice", self._subkeys, self)
         if total != self._subkeys_count:
             hive.damaged(f"{self._subkeys_count} subkeys announced, {total} listed", self._subkeys, self)
-        if self.depth >= MOST_DEPTH:
-            hive.damaged(f"keys more than {MOST_DEPTH} levels deep are not read", self._subkeys, self)
-            return ()
-        if not hive.charge("subkeys", self.offset, 8 * total):
-            hive.damaged("subkey lists are shared: together larger than the file, not read", self._subkeys, self)
-            return ()
         subkeys = [key for offset in offsets if (key := hive.key_at(offset, self)) is not None]
         self._check_order(subkeys)
         return subkeys
@@ -400,7 +417,7 @@ class RegfKey:
             return None
         folded = fold(name)
         hashed, signature = _hash(folded), b""
-        for _, signature, words in self.hive.leaves(self._subkeys, self):
+        for _, signature, words in self.hive.leaves(self._subkeys, "subkeys", self.offset, self):
             if signature != b"lh":
                 break
             for offset in (offset for offset, hint in zip(words[::2], words[1::2], strict=True) if hint == hashed):
@@ -418,22 +435,21 @@ class RegfKey:
         if not self._values_count or self._values == _NONE or self._flags & _FLAG_PREDEFINED:
             return ()
         hive = self.hive
-        values: list[Value] = []
-        size = 0
-        for offset in hive.words(self._values, 4, self._values_count, self):
-            value = self._value(offset)
-            if value is None:
-                continue
-            values.append(value)
-            size += 24 + len(value.data)
-            if size > len(hive.data):
-                break
-        if size > len(hive.data) or not hive.charge("values", self.offset, size):
-            hive.damaged("values share their data: together larger than the file, not read", self._values, self)
+        shared = "values share their data: together larger than the file, not read"
+        if not hive.admit("list", self.offset, 4 * min(self._values_count, hive.room(self._values, 4))):
+            hive.damaged(shared, self._values, self)
             return ()
-        return values
+        listed = hive.words(self._values, 4, self._values_count, self)
+        found = [value for offset in listed if (value := self._value(offset)) is not None]
+        if not hive.admit("values", self.offset, sum(24 + min(value[2] & ~_INLINE, len(hive.data)) for value in found)):
+            hive.damaged(shared, self._values, self)
+            return ()
+        return [
+            Value(name, value_type, hive.content(field, content, self)) for name, value_type, field, content in found
+        ]
 
-    def _value(self, offset: int) -> Value | None:
+    def _value(self, offset: int) -> tuple[str, int, int, int] | None:
+        """Name, type, size field and data offset of the value in the cell at ``offset``."""
         hive = self.hive
         at = SIZE + offset
         try:
@@ -448,8 +464,7 @@ class RegfKey:
         if size > 0 or length > -size - 24 or len(name) < length:
             hive.damaged("a value in a free cell" if size > 0 else "the name of a value is cut off", offset, self)
             name = name[: max(0, abs(size) - 24)]
-        text = name.decode("latin-1") if flags & 1 else _utf16(name)
-        return Value(text, value_type, hive.content(field, content, self))
+        return name.decode("latin-1") if flags & 1 else _utf16(name), value_type, field, content
 
     def security_descriptor(self) -> bytes:
         """The key's self-relative security descriptor; empty if it cannot be read."""

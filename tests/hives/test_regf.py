@@ -200,8 +200,25 @@ def test_shared_values_cannot_multiply() -> None:
 
     read = sum(len(value.data) for key in hive.root.subkeys() for value in key.values())
 
-    assert read <= 4 * len(hive.data)
+    assert read <= 2 * len(hive.data)
     assert any("share their data" in damage.what for damage in hive.damages())
+
+
+@pytest.mark.parametrize("roots", [False, True], ids=["one list", "list of lists"])
+def test_shared_subkey_lists_cannot_multiply(roots: bool) -> None:  # noqa: FBT001 - a parameter
+    writer = HiveWriter(lists=b"li", leaf=8 if roots else 5000)
+    root = writer.key(MemoryKey("ROOT"))
+    keys = [(f"{number:04}", writer.key(MemoryKey(f"{number:04}"), root)) for number in range(3000)]
+    listed = writer.subkey_list(keys)
+    for key in (root, *(offset for _, offset in keys)):
+        writer.patch(key, 20, len(keys))
+        writer.patch(key, SUBKEYS_AT, listed)
+    hive = Hive(writer.hive(root), "test")
+
+    found = _all(hive)
+
+    assert len(found) * 8 <= len(hive.data)
+    assert any("lists are shared" in damage.what for damage in hive.damages()) or len(hive.damages()) > 1000
 
 
 def test_chain_of_keys_is_read_to_the_depth_of_windows() -> None:
