@@ -42,6 +42,7 @@ COST_REFUSED_RANGE = 10
 
 Constraint = tuple[int, int, bool]
 """Column, operator, and whether the operand is a whole IN list."""
+ONE_KEY: Final[tuple[Constraint, ...]] = ((KEY, EQ, False),)
 
 
 class RegistryModule:
@@ -119,22 +120,25 @@ class RegistryCursor:
     __slots__ = ("_row", "_rows", "_table")
 
     def __init__(self, table: RegistryTable) -> None:
-        """Before the first scan."""
+        """Before the first scan; SQLite opens a cursor for every turn of a loop, so this does next to nothing."""
         self._table = table
-        self._rows: Iterator[Row] = iter(())
-        self._row: Row | None = None
 
     def Filter(self, plan: int, _: str, operands: tuple[Any, ...] | None) -> None:  # noqa: N802 - apsw names it
         """Start a scan: gather the keys of all constraints, read each once."""
-        reader = self._table.reader
+        table, reader = self._table, self._table.reader
         reader.calls.table += 1
-        keys = self._keys(self._table.plans[plan], operands or (), first_turn=plan not in self._table.plans_run)
-        self._table.plans_run.add(plan)
+        constraints = table.plans[plan]
         rows: list[Row] = []
-        for key in in_byte_order(keys):
-            rows += reader.rows_of(key)
-        self._rows = iter(rows)
-        self._row = next(self._rows, None)
+        if constraints == ONE_KEY and operands and isinstance(operands[0], str) and operands[0]:
+            # The shape of every turn of a recursive walk.
+            rows = reader.rows_of(operands[0])
+        else:
+            keys = self._keys(constraints, operands or (), first_turn=plan not in table.plans_run)
+            table.plans_run.add(plan)
+            for key in in_byte_order(keys):
+                rows += reader.rows_of(key)
+        self._rows: Iterator[Row] = iter(rows)
+        self._row: Row | None = next(self._rows, None)
 
     def _keys(self, plan: tuple[Constraint, ...], operands: tuple[Any, ...], *, first_turn: bool) -> Iterable[str]:
         lister = None
