@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator
 
     from fleetscan.model.registry import RegistryRow
-    from fleetscan.model.rule import Match, Rule
+    from fleetscan.model.rule import Match, Rule, Subject
 
 _HIDDEN = frozenset({Field.UNOBSERVABLE})
 _MAY_BE_UNKNOWN = frozenset({Field.UNOBSERVABLE, Field.NEW_NAME, Field.EVENT_KIND, Field.DATA_TYPE})
@@ -40,9 +40,10 @@ class CompiledRule:
 
 @dataclass(frozen=True, slots=True)
 class CompiledRules:
-    """Rules ready to be judged on many rows."""
+    """Rules ready to be judged on many rows. The index remembers which of them can match below which key."""
 
     rules: tuple[CompiledRule, ...]
+    index: Index[CompiledRule]
 
     def __len__(self) -> int:
         """How many rules."""
@@ -50,8 +51,9 @@ class CompiledRules:
 
 
 def compile_rules(rules: Iterable[Rule]) -> CompiledRules:
-    """Prepare rules for ``judge_rows``."""
-    return CompiledRules(tuple(map(_compile, rules)))
+    """Prepare rules for ``judge_rows``; the result serves many calls."""
+    every = tuple(map(_compile, rules))
+    return CompiledRules(every, Index((rule, rule.rule.condition) for rule in every))
 
 
 def _compile(rule: Rule) -> CompiledRule:
@@ -96,47 +98,30 @@ def judge_rows(
     ``candidates``: ids of the rules to judge (those that planned the rows' scope), None for all. ``removed``: the rows
     are of the older sweep and gone from the newer.
     """
-    judging = Judging(compiled_rules, context=context, candidates=candidates)
+    wanted = None if candidates is None else frozenset(candidates)
     seen: set[tuple[str, str, str, str]] = set()
     for row in rows:
         identity = (row.key, row.name, row.type, row.data)
         if identity not in seen:
             seen.add(identity)
-            yield from judging.judge(row, removed=removed)
+            for kind, subject_row in ((removed_subject(row), row),) if removed else subjects_of(row):
+                yield from _judge_subject(compiled_rules, subject_row, kind, context, wanted)
 
 
-class Judging:
-    """Rules prepared for the rows of one host; it remembers which rules can match below which key."""
-
-    def __init__(
-        self,
-        compiled_rules: CompiledRules,
-        *,
-        context: Context = NOTHING_KNOWN,
-        candidates: Collection[str] | None = None,
-    ) -> None:
-        """See ``judge_rows``."""
-        wanted = None if candidates is None else frozenset(candidates)
-        rules = [rule for rule in compiled_rules.rules if wanted is None or rule.rule.id in wanted]
-        self._index = Index((rule, rule.rule.condition) for rule in rules)
-        self._context = context
-
-    def judge(self, row: RegistryRow, *, removed: bool = False) -> Iterator[Judgement]:
-        """The findings on one row."""
-        subjects = ((removed_subject(row), row),) if removed else subjects_of(row)
-        for kind, subject_row in subjects:
-            candidates = self._index.candidates(subject_row.key, subject_row.name, self._context.current_control_set)
-            views: dict[Dialect, View] = {}
-            for candidate in candidates:
-                rule = candidate.rule
-                if kind not in rule.subjects:
-                    continue
-                view = views.get(rule.dialect)
-                if view is None:
-                    view = views[rule.dialect] = View(subject_row, kind, rule.dialect, self._context)
-                judgement = _judged(candidate, view)
-                if judgement is not None:
-                    yield judgement
+def _judge_subject(
+    compiled_rules: CompiledRules, row: RegistryRow, kind: Subject, context: Context, wanted: Collection[str] | None
+) -> Iterator[Judgement]:
+    views: dict[Dialect, View] = {}
+    for candidate in compiled_rules.index.candidates(row.key, row.name, context.current_control_set):
+        rule = candidate.rule
+        if kind not in rule.subjects or (wanted is not None and rule.id not in wanted):
+            continue
+        view = views.get(rule.dialect)
+        if view is None:
+            view = views[rule.dialect] = View(row, kind, rule.dialect, context)
+        judgement = _judged(candidate, view)
+        if judgement is not None:
+            yield judgement
 
 
 def _judged(candidate: CompiledRule, view: View) -> Judgement | None:

@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetscan.model.logic import best, fold_constants, literals, needs, nnf
-from fleetscan.model.rule import ALWAYS, NEVER, And, Dialect, Field, IsNull, Or, Subject, TextPattern
+from fleetscan.model.rule import (
+    ALWAYS,
+    NEVER,
+    And,
+    Circumstance,
+    Dialect,
+    Field,
+    IsNull,
+    Match,
+    Not,
+    Or,
+    Subject,
+    TextPattern,
+)
 from fleetscan.model.truth import Truth
 from fleetscan.rules.fields import ALWAYS_PRESENT, event_truth
 
@@ -13,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fleetscan.model.logic import Literal
-    from fleetscan.model.rule import Expr, Match, Rule
+    from fleetscan.model.rule import Expr, Rule
 
 _NEVER_NULL = frozenset({Field.PATH, Field.KEY, Field.HIVE})
 
@@ -31,8 +45,13 @@ def highest(rule: Rule) -> Truth:
     return max((best(rule.condition, _leaf(rule, subject)) for subject in rule.subjects), default=Truth.FALSE)
 
 
-def best_verdict(rule: Rule) -> str:
-    """``certain``, ``certain-or-possible``, ``possible-unless``, ``possible-if`` or ``never``."""
+def best_verdict(rule: Rule, *, decide_guards: bool = True) -> str:
+    """``certain``, ``certain-or-possible``, ``possible-unless``, ``possible-if`` or ``never``.
+
+    ``decide_guards`` False reads ``process.name != null`` as a demand that state leaves open, instead of as K1 does.
+    """
+    if not decide_guards:
+        rule = replace(rule, condition=_undecided_guards(nnf(rule.condition)))
     reached = {subject: best(rule.condition, _leaf(rule, subject)) for subject in rule.subjects}
     top = max(reached.values(), default=Truth.FALSE)
     if top is Truth.FALSE:
@@ -41,6 +60,16 @@ def best_verdict(rule: Rule) -> str:
         return "certain-or-possible" if _hidden_fields(rule) else "certain"
     subject = next(subject for subject, truth in reached.items() if truth is top)
     return "possible-if" if needs(_hoped(rule, subject)) else "possible-unless"
+
+
+def _undecided_guards(expr: Expr) -> Expr:
+    if isinstance(expr, And | Or):
+        return type(expr)(tuple(map(_undecided_guards, expr.operands)))
+    match = next(literals(expr)).match
+    present = Match(Field.UNOBSERVABLE, Circumstance(f"{match.name} is present"), match.name)
+    if not is_guard(match):
+        return expr
+    return Not(present) if isinstance(expr, Match) else present
 
 
 def unknowns(rule: Rule) -> tuple[str, ...]:
@@ -85,7 +114,7 @@ def _range(match: Match, dialect: Dialect, subject: Subject) -> tuple[Truth, Tru
     if match.field is Field.EVENT_KIND:
         return event_truth(match, subject), event_truth(match, subject, added=True)
     if match.field is Field.NEW_NAME:
-        return Truth.FALSE, Truth.FALSE if null else Truth.UNKNOWN
+        return (Truth.UNKNOWN, Truth.UNKNOWN) if null else (Truth.FALSE, Truth.UNKNOWN)
     if match.field in _NEVER_NULL and null:
         return Truth.FALSE, Truth.FALSE
     has_data = subject is Subject.VALUE
