@@ -8,7 +8,13 @@ from typing import TYPE_CHECKING
 from fleetscan.baseline.approvals import load_approvals
 from fleetscan.findings.assemble import assess
 from fleetscan.findings.hits import RuleHits
-from fleetscan.findings.records import change_records, entity_records, finding_records
+from fleetscan.findings.records import (
+    change_records,
+    own_entity_records,
+    own_finding_records,
+    shared_entity_records,
+    shared_finding_records,
+)
 from fleetscan.report.build import build_document
 from fleetscan.store.interface import COMPLETE, Baseline
 
@@ -71,8 +77,8 @@ def judge(
         find_hits=RuleHits.of(rules),
         approvals=load_approvals(approvals),
     )
-    store.put_findings(sweep.id, finding_records(assessment))
+    store.put_findings(sweep.id, own_finding_records(assessment), shared_finding_records(assessment))
     store.put_changes(sweep.id, change_records(assessment, baseline.sweep if baseline else ""))
-    store.put_entities(sweep.id, entity_records(assessment))
+    store.put_entities(sweep.id, own_entity_records(assessment), shared_entity_records(assessment))
     document = build_document(store, sweep, assessment, rules, plan=plan, inventory=inventory, generated=now)
     return Judged(assessment, document)

@@ -18,7 +18,9 @@ FACTS: Mapping[str, str] = MappingProxyType(
         "facts-osquery": "SELECT version, build_platform, build_distro FROM osquery_info",
         "facts-os": "SELECT name, version, build, platform, arch FROM os_version",
         "facts-system": "SELECT hostname, computer_name, uuid, hardware_vendor, hardware_model FROM system_info",
-        "facts-control-set": "SELECT key, name, type, data FROM registry WHERE key = 'HKEY_LOCAL_MACHINE\\SYSTEM\\Select'",
+        "facts-control-set": (
+            "SELECT key, name, type, data FROM registry WHERE key = 'HKEY_LOCAL_MACHINE\\SYSTEM\\Select'"
+        ),
         "facts-profiles": (
             "SELECT key, name, type FROM registry WHERE key = "
             "'HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\ProfileList'"
@@ -29,8 +31,8 @@ FACTS: Mapping[str, str] = MappingProxyType(
 )
 """Statement ids and their SQL. A table that an old agent lacks fails alone.
 
-Nothing that differs from run to run (clock, uptime, process start): raw answers are kept by content, and an unchanged host
-must not cost the store a new one in every sweep.
+Nothing that differs from run to run (clock, uptime, process start): raw answers are kept by content, and an unchanged
+host must not cost the store a new one in every sweep.
 """
 
 _CLASSES = "_CLASSES"
