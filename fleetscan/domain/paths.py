@@ -119,7 +119,12 @@ class DllPath:
 
 def normalise(raw: str, environment: Mapping[str, str] | None = None) -> DllPath:
     """Normalise one DLL text in the order of windows-domain section 3."""
-    variables = _variables(environment)
+    return _normalised(raw, tuple(sorted((name.lower(), value) for name, value in (environment or {}).items())))
+
+
+@lru_cache(maxsize=16384)
+def _normalised(raw: str, given: tuple[tuple[str, str], ...]) -> DllPath:
+    variables = _resolved(given)
     flags: list[Flag] = []
     text = _clean(raw, flags)
     text = _punctuation(text, flags)
@@ -130,14 +135,9 @@ def normalise(raw: str, environment: Mapping[str, str] | None = None) -> DllPath
     return DllPath(raw=raw, text=text, token=_tokenise(text, variables), flags=tuple(flags))
 
 
-def _variables(environment: Mapping[str, str] | None) -> Mapping[str, str]:
-    """The variables that mean the same for every user, as this host sets them; values may name each other."""
-    given = tuple(sorted((name.lower(), value) for name, value in (environment or {}).items()))
-    return _resolved(given)
-
-
 @lru_cache(maxsize=256)
 def _resolved(given: tuple[tuple[str, str], ...]) -> Mapping[str, str]:
+    """The variables that mean the same for every user, as this host sets them; values may name each other."""
     own = dict(given)
 
     def value(match: re.Match[str]) -> str:

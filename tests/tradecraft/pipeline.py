@@ -36,8 +36,8 @@ if TYPE_CHECKING:
     from fleetscan.planner.plan import Answer
 
 Json = dict[str, Any]
-LAYERS = tuple[tuple[str, ...], tuple[str, ...]]
 MONDAY = datetime(2026, 11, 2, 2, tzinfo=UTC)
+TODAY = date(2026, 11, 9)
 
 
 @dataclass(frozen=True)
@@ -83,14 +83,9 @@ class Bench:
         return HostResult(host=HostId("host"), facts=HostFacts(), scopes=scopes, started=MONDAY, finished=MONDAY)
 
     def assess(
-        self,
-        sweeps: Sequence[Mapping[str, HostResult]],
-        place: Path,
-        *,
-        find_hits: HitFinder = no_hits,
-        with_baseline: bool = True,
+        self, sweeps: Sequence[Mapping[str, HostResult]], place: Path, *, find_hits: HitFinder = no_hits
     ) -> list[Assessment]:
-        """Store sweeps one after the other and assess each against the first."""
+        """Store sweeps one after the other; each is assessed alone, and the later ones against the first as well."""
         found = []
         with open_store(place) as store:
             baseline = None
@@ -101,12 +96,10 @@ class Bench:
                 for name, result in hosts.items():
                     store.put(sweep, _named(result, name))
                 store.finish_sweep(sweep, finished=started, outcome="complete")
-                found.append(
-                    assess(store, store.sweep(sweep), today=date(2026, 11, 9), baseline=baseline, find_hits=find_hits)
-                )
-                if baseline is None and with_baseline:
-                    baseline = Baseline(name="before", sweep=sweep, created=started)
-                    store.put_baseline(baseline)
+                bases = dict.fromkeys((None, baseline)) if number or len(sweeps) == 1 else ()
+                stored = store.sweep(sweep)
+                found += [assess(store, stored, today=TODAY, baseline=one, find_hits=find_hits) for one in bases]
+                baseline = baseline or Baseline(name="before", sweep=sweep, created=started)
         return found
 
 

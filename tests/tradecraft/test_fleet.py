@@ -26,11 +26,13 @@ def fleet(tradecraft_folder: Path) -> Json:
 
 
 @pytest.fixture(scope="module")
-def assessments(bench: Bench, fleet: Json, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assessment]:
+def assessments(ruled_bench: Bench, fleet: Json, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Assessment]:
     """Both sweeps, the second compared with the first."""
-    sweeps = [_hosts(bench, fleet, sweep) for sweep in SWEEPS]
-    found = bench.assess(sweeps, tmp_path_factory.mktemp("fleet") / "store.db")
-    return dict(zip(SWEEPS, found, strict=True))
+    sweeps = [_hosts(ruled_bench, fleet, sweep) for sweep in SWEEPS]
+    place = tmp_path_factory.mktemp("fleet")
+    [first] = ruled_bench.assess(sweeps[:1], place / "first.db")
+    _, second = ruled_bench.assess(sweeps, place / "both.db")
+    return {"t0": first, "t1": second}
 
 
 def _hosts(bench: Bench, fleet: Json, sweep: str) -> dict[str, HostResult]:
