@@ -18,12 +18,6 @@ def identity_text(entity: Entity) -> str:
     return " ".join(f"{name}={value}" for name, value in entity.identity)
 
 
-def finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
-    """One record for every finding and every known-good row that a rule matched."""
-    for finding in assessment.all_findings():
-        yield _finding(finding)
-
-
 def own_finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
     """One record for every finding of a single host."""
     return map(_finding, assessment.findings)
@@ -127,11 +121,6 @@ def shared_entity_records(assessment: Assessment) -> Iterator[Shared[EntityRecor
     """The entities of known-good rows, once for all hosts that have the same."""
     for group in assessment.stock:
         yield Shared(group.hosts, tuple(_entities(group.findings)))
-
-
-def entity_records(assessment: Assessment) -> Iterator[EntityRecord]:
-    """The entities of all findings, once for each host."""
-    return _entities(assessment.all_findings())
 
 
 def _entities(findings: Iterable[Finding]) -> Iterator[EntityRecord]:
