@@ -23,6 +23,7 @@
   }
 
   const badge = (text, kind) => el("span", { class: `badge ${(kind || text).replace(/[^a-z]/g, "")}` }, text);
+  const short = (text) => (text.length > 300 ? `${text.slice(0, 300)}\u2026` : text);
   const titleOf = (id) => (rules.has(id) ? rules.get(id).title : id);
 
   // ---- where we are: #/section?name=value -------------------------------------------------------------------------
@@ -229,7 +230,7 @@
       return (text) => el("button", {
         type: "button", class: "opener", "aria-expanded": String(open),
         on: { click: () => { this.state.open = open ? "" : id; this.touch(); this.focusRow(id); } },
-      }, text);
+      }, short(text));
     }
 
     focusRow(id) {
@@ -289,8 +290,8 @@
   const choices = (values) => [...new Set(values)].filter(Boolean).sort(order).map((value) => [value, value]);
   const bySeverity = Object.keys(RANK).map((name) => [name, name]);
   const severityColumn = { name: "severity", label: "Severity", class: "narrow", descending: true, sort: (row) => RANK[row.severity], cell: (row) => badge(row.severity) };
-  const hostColumn = { name: "host", label: "Host", class: "host", sort: (row) => row.host, cell: (row) => row.host };
-  const entityCell = (entity) => el("span", {}, entity.label);
+  const hostColumn = { name: "host", label: "Host", class: "host", sort: (row) => row.host, cell: (row) => short(row.host) };
+  const entityCell = (entity) => el("span", {}, short(entity.label));
   const pairsText = (pairs) => pairs.flat().map((value) => value || "");
 
   const findings = new List({
@@ -310,8 +311,8 @@
       { name: "certainty", label: "Certainty", class: "narrow", sort: (row) => row.certainty, cell: (row) => row.certainty },
       { name: "state", label: "State", class: "narrow", sort: (row) => row.state, cell: (row) => badge(row.state) },
       hostColumn,
-      { name: "title", label: "What", sort: (row) => row.title, cell: (row, opener) => [opener(row.title), row.why.slice(0, 2).map((text) => el("div", { class: "under" }, text)), row.excuses.map((text) => el("div", { class: "under" }, text))] },
-      { name: "rules", label: "Rules", sort: (row) => row.rules.map(titleOf).join(), cell: (row) => row.rules.map((id) => el("div", {}, titleOf(id))) },
+      { name: "title", label: "What", sort: (row) => row.title, cell: (row, opener) => [opener(row.title), [...row.why.slice(0, 2), ...row.excuses].map((text) => el("div", { class: "under" }, short(text)))] },
+      { name: "rules", label: "Rules", sort: (row) => row.rules.map(titleOf).join(), cell: (row) => row.rules.map((id) => el("div", {}, short(titleOf(id)))) },
       { name: "hosts", label: "On hosts", class: "narrow", sort: (row) => (row.hosts === null ? 1e9 : row.hosts), cell: (row) => (row.hosts === null ? "" : `${row.hosts} of ${row.of}`) },
     ],
     detail: findingDetail,
@@ -395,7 +396,7 @@
     columns: () => [
       { name: "name", label: "Host", sort: (row) => row.name, cell: (row, opener) => opener(row.name) },
       { name: "rank", label: "Status", class: "narrow", descending: true, sort: (row) => row.rank, cell: (row) => badge(row.state) },
-      { name: "why", label: "Why", sort: (row) => reasonsOf(row), cell: (row) => el("span", { class: "under" }, reasonsOf(row)) },
+      { name: "why", label: "Why", sort: (row) => reasonsOf(row), cell: (row) => el("span", { class: "under" }, short(reasonsOf(row))) },
       ...(heat === "rules" ? data.rules.map((rule) => [rule.id, rule.title]) : data.scopes.map((scope) => [scope.id, scope.text])).map(([id, label]) => (
         { name: `cell-${id}`, label, title: label, headClass: "cellhead", cell: (row) => heatCell(row, heat, id) })),
     ],
@@ -415,8 +416,8 @@
       severityColumn,
       { name: "what", label: "Change", class: "narrow", sort: (row) => row.what, cell: (row) => badge(row.what) },
       hostColumn,
-      { name: "entity", label: "Registration", sort: labelOf, cell: (row, opener) => [opener(labelOf(row)), row.why ? el("div", { class: "under" }, row.why) : ""] },
-      { name: "attributes", label: "Attributes", cell: (row) => row.changes.map(([name, old, now]) => el("div", { class: "mono" }, `${name}: ${old === null ? "(absent)" : old} \u2192 ${now === null ? "(absent)" : now}`)) },
+      { name: "entity", label: "Registration", sort: labelOf, cell: (row, opener) => [opener(labelOf(row)), row.why ? el("div", { class: "under" }, short(row.why)) : ""] },
+      { name: "attributes", label: "Attributes", cell: (row) => row.changes.map(([name, old, now]) => el("div", { class: "mono" }, short(`${name}: ${old === null ? "(absent)" : old} \u2192 ${now === null ? "(absent)" : now}`))) },
       { name: "finding", label: "Finding", cell: (row) => (known.has(row.finding) ? el("a", { href: placeOf("findings", new URLSearchParams({ open: row.finding })) }, row.finding) : "") },
     ],
     detail: (row) => el("div", { class: "columns" }, el("div", {}, oldAndNew(row.changes)), el("div", {}, row.entity ? kv("Registration", [...row.entity.identity, ...row.entity.attributes, ...row.entity.ignored]) : [], row.hosts.length > 1 ? [el("h3", {}, "Hosts"), el("p", {}, row.hosts.join(", "))] : [])),
