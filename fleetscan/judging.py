@@ -17,6 +17,7 @@ from fleetscan.findings.records import (
 )
 from fleetscan.report.build import build_document
 from fleetscan.store.interface import COMPLETE, Baseline
+from fleetscan.triage import pairs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -80,5 +81,14 @@ def judge(
     store.put_findings(sweep.id, own_finding_records(assessment), shared_finding_records(assessment))
     store.put_changes(sweep.id, change_records(assessment, baseline.sweep if baseline else ""))
     store.put_entities(sweep.id, own_entity_records(assessment), shared_entity_records(assessment))
-    document = build_document(store, sweep, assessment, rules, plan=plan, inventory=inventory, generated=now)
+    document = build_document(
+        store,
+        sweep,
+        assessment,
+        rules,
+        plan=plan,
+        inventory=inventory,
+        generated=now,
+        triage={fingerprint: pairs(record) for fingerprint, record in store.triages().items()},
+    )
     return Judged(assessment, document)

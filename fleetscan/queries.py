@@ -142,20 +142,14 @@ def _statement(text: str, where: Place) -> tuple[str, tuple[str, ...]]:
     return sql, tuple(parameters)
 
 
-def fill(query: Query, values: Mapping[str, str]) -> str:
-    """The SQL with its parameters as literals; values come from hosts and stay text whatever they hold."""
-    missing = [name for name in query.parameters if name not in values]
+def fill(query: Query, literals: Mapping[str, str]) -> str:
+    """The SQL with its parameters replaced by SQL literals, which the caller has quoted."""
+    missing = [name for name in query.parameters if name not in literals]
     if missing:
         raise QueryError(f"no value for :{missing[0]}", where=query.where)
 
     def replace(match: re.Match[str]) -> str:
         name = match["parameter"]
-        return _literal(values[name[1:]]) if name else match[0]
+        return literals[name[1:]] if name else match[0]
 
     return _TOKEN.sub(replace, query.sql)
-
-
-def _literal(text: str) -> str:
-    # A line break would end the statement for the shell, which reads line by line; a NUL would end it for SQLite.
-    plain = "".join(char if char.isprintable() else "?" for char in text)
-    return "'" + plain.replace("'", "''") + "'"

@@ -62,7 +62,7 @@ def prepare(request: Request) -> Prepared:
             "name what to sweep: an inventory or a folder of hives, not both",
             hint="fleetscan sweep -i inventory/demo.yml",
         )
-    inventory, remarks = _machines(request.hives) if request.hives else (load_inventory(request.inventory), ())
+    inventory, remarks = machines(request.hives) if request.hives else (load_inventory(request.inventory), ())
     inventory = select(inventory, request.limit)
     if not inventory.hosts:
         raise SettingsError("no host is left", where=inventory.source, hint="fleetscan hosts -i FILE --limit PATTERN")
@@ -81,7 +81,7 @@ def prepare(request: Request) -> Prepared:
     )
 
 
-def _machines(path: str) -> tuple[Inventory, tuple[str, ...]]:
+def machines(path: str) -> tuple[Inventory, tuple[str, ...]]:
     """A folder of hives as an inventory: each machine a host of the embedded engine."""
     found = collection(Path(path))
     hosts = tuple(

@@ -18,12 +18,15 @@ if TYPE_CHECKING:
 
     from fleetscan.store.database import Database
 
+RESERVED = frozenset({"auto", "latest"})
+"""Words that already mean something where a baseline is named."""
+
 _HINT = "fleetscan baseline list"
 
 
 def put(database: Database, baseline: Baseline) -> None:
     """Keep a baseline; the name must be free and the sweep must have its answers."""
-    if not baseline.name.strip() or readable(baseline.name) != baseline.name or baseline.name == "latest":
+    if not baseline.name.strip() or readable(baseline.name) != baseline.name or baseline.name in RESERVED:
         raise StoreError(f"a baseline cannot have this name: {baseline.name!a}", hint="letters, digits, - and _")
 
     def action(connection: Connection) -> None:

@@ -6,7 +6,7 @@ The contract suite in ``tests/store`` runs on SQLite and on PostgreSQL.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NewType, Protocol
+from typing import TYPE_CHECKING, Any, NewType, Protocol
 
 from fleetscan.store.digest import canonical, sha256
 
@@ -365,6 +365,14 @@ class Store(Protocol):
 
     def entities(self, sweep: SweepId) -> tuple[EntityRecord, ...]:
         """The entities of the sweep by host, kind and identity."""
+        ...
+
+    def put_triage(self, fingerprint: str, record: Mapping[str, Any], *, taken: datetime) -> None:
+        """Keep what triage answered for a finding, any JSON object, in place of an earlier answer."""
+        ...
+
+    def triages(self) -> Mapping[str, Mapping[str, Any]]:
+        """What triage answered, by fingerprint."""
         ...
 
     # -- upkeep

@@ -58,3 +58,4 @@ TABLES = (
 )  # fmt: skip
 
 BY_NAME = {table.name: table for table in TABLES}
+triage = _table("triage", "taken", "fingerprint", "record")

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from fleetscan.store import baselines, evidence, judged
+from fleetscan.store import baselines, evidence, judged, triages
 from fleetscan.store.database import Database, connect
 from fleetscan.store.migrate import migrate
 from fleetscan.store.prune import prune
@@ -212,6 +212,14 @@ class SqlStore:
     def entities(self, sweep: SweepId) -> tuple[EntityRecord, ...]:
         """See interface."""
         return judged.load(self.database, sweep, EntityRecord)
+
+    def put_triage(self, fingerprint: str, record: Mapping[str, Any], *, taken: datetime) -> None:
+        """See interface."""
+        triages.put(self.database, fingerprint, record, taken)
+
+    def triages(self) -> Mapping[str, Mapping[str, Any]]:
+        """See interface."""
+        return triages.load(self.database)
 
     def counts(self) -> Mapping[str, int]:
         """See interface."""

@@ -1,4 +1,4 @@
-"""Query files: metadata, one statement, and values that stay text whatever a host puts in them."""
+"""Query files: metadata, one statement, parameters."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import sqlite3
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from fleetscan.errors import QueryError
 from fleetscan.model.finding import Severity
@@ -72,34 +70,18 @@ def test_a_missing_file_is_a_typed_error(tmp_path: Path) -> None:
 
 def test_a_missing_value_is_named(tmp_path: Path) -> None:
     with pytest.raises(QueryError, match=":name"):
-        fill(query(tmp_path, TEXT), {"dll": "x"})
-
-
-@given(st.text(), st.text())
-def test_a_value_stays_one_literal_on_one_line(dll: str, name: str) -> None:
-    loaded = Query(
-        name="q", where=SHIPPED_PLACE, sql="SELECT :dll AS b, :name AS d", parameters=("dll", "name"), title="t"
-    )
-    sql = fill(loaded, {"dll": dll, "name": name})
-    assert "\n" not in sql
-    assert "\r" not in sql
-    (row,) = sqlite3.connect(":memory:").execute(sql).fetchall()
-    expected = tuple("".join(char if char.isprintable() else "?" for char in text) for text in (dll, name))
-    assert row == expected
+        fill(query(tmp_path, TEXT), {"dll": "'x'"})
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda path: f"{path.parent.name}/{path.stem}")
 def test_every_shipped_query_loads_and_its_filled_form_is_one_statement(path: Path) -> None:
     loaded = load_query(path)
-    sql = fill(loaded, dict.fromkeys(loaded.parameters, "it's"))
+    sql = fill(loaded, dict.fromkeys(loaded.parameters, "'it''s'"))
     assert sqlite3.complete_statement(sql + ";")
-    assert ":" not in re.sub(r"'(?:[^']|'')*'", "", sql)
+    assert not re.search(r":[a-z_]+", re.sub(r"'(?:[^']|'')*'", "", sql))
 
 
 def test_detections_have_a_severity_and_triage_queries_have_none() -> None:
     assert all(one.severity is not None for one in load_queries(content("queries") / "detections"))
     assert all(one.severity is None for one in load_queries(content("queries") / "triage"))
     assert load_queries(content("queries") / "triage")
-
-
-SHIPPED_PLACE = load_query(SHIPPED[0]).where

@@ -1,0 +1,39 @@
+"""Triage: the latest answers for every finding, as the JSON that reports show."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from sqlalchemy import delete, insert, select
+
+from fleetscan.store import schema
+from fleetscan.store.content import microseconds
+from fleetscan.store.digest import pack, unpack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from sqlalchemy import Connection
+
+    from fleetscan.store.database import Database
+
+
+def put(database: Database, fingerprint: str, record: Mapping[str, Any], taken: datetime) -> None:
+    """Keep the triage of a finding in place of an earlier one."""
+    content = pack(json.dumps(record, ensure_ascii=True, sort_keys=True).encode())
+
+    def action(connection: Connection) -> None:
+        connection.execute(delete(schema.triage).where(schema.triage.c.fingerprint == fingerprint))
+        row = {"fingerprint": fingerprint, "taken": microseconds(taken), "record": content}
+        connection.execute(insert(schema.triage).values(row))
+
+    database.write(action)
+
+
+def load(database: Database) -> Mapping[str, Mapping[str, Any]]:
+    """The triage of every finding that has one, by fingerprint."""
+    with database.reading() as connection:
+        rows = connection.execute(select(schema.triage.c.fingerprint, schema.triage.c.record)).all()
+    return {row.fingerprint: json.loads(unpack(row.record)) for row in rows}
