@@ -181,6 +181,7 @@ class _Sorter:
         self._filtered = [scope.row_filter is not None for scope in plan.scopes]
         self._holding: dict[str, tuple[int, ...]] = {}
         self._unread: set[str] = set()
+        self._given: set[tuple[str, str, str, str]] = set()
         self.rows: dict[int, list[RegistryRow]] = defaultdict(list)
         self.silent: dict[int, set[str]] = defaultdict(set)
 
@@ -198,6 +199,12 @@ class _Sorter:
                 self._give(_registry_row(row), indices)
 
     def _give(self, row: RegistryRow, indices: tuple[int, ...]) -> None:
+        if not row.key.isascii():
+            # Such a key may have been read twice, under two spellings (planner/sql.py).
+            identity = (fold(row.key), row.name, row.type, row.data)
+            if identity in self._given:
+                return
+            self._given.add(identity)
         for index in indices:
             row_filter = self._scopes[index].row_filter
             if row_filter is None or row_filter.passes(row):

@@ -4,7 +4,7 @@ Shape of a statement, made of forms proven safe on the real table (osquery-regis
 
 * ``entry``: keys that are known by name, with every key above them. Each is opened directly, so that nothing above can
   blind the walk: neither an unreadable key nor a 255-character name.
-* ``trie``: edges. A subkey row takes the first edge (lowest ``rank``) of its node whose glob it follows; the key to ask
+* ``trie``: edges. A subkey row takes the first edge (lowest ``rank``) of its node that its name follows; the key to ask
   for is its path plus ``suffix``, a way down that is known by name (below each user hive).
 * ``walk``: the recursion. A row of type ``ask`` is a key to read; it is answered by the rows of the table, each turn
   binding ``r.key =`` one text. A subkey row that takes an edge becomes the next ``ask``.
@@ -81,11 +81,11 @@ class Program:
                 continue
             # An edge without target keeps its names from the edges behind it: such keys are entries themselves.
             rank += 1
+            test = (int(edge.exact), edge.text if edge.exact else like(edge.glob))
             for suffix, child, known in targets:
-                row = (like(edge.glob), suffix, self._number(child, known), self._filter(child))
-                self.edges.append((number, rank, *row))
+                self.edges.append((number, rank, *test, suffix, self._number(child, known), self._filter(child)))
             if not targets:
-                self.edges.append((number, rank, like(edge.glob), "", 0, _NOTHING))
+                self.edges.append((number, rank, *test, "", 0, _NOTHING))
 
     def _number(self, node: Node, named: Named) -> int:
         if not node.edges:
@@ -119,13 +119,15 @@ def _clause(clause: RowClause) -> tuple[str, str, str, str]:
 def _targets(trie: Trie, edge: Edge, named: Named) -> Iterator[tuple[str, Node, Named]]:
     """Keys to read when a subkey takes the edge; none if the key is an entry, and so read already.
 
+    A name beyond ASCII is compared loosely: the edge may take other names, so the key is read again where it is listed.
+
     The way down a user hive is known by name, but for the name of the hive: all its keys are asked for at once.
     """
     known = trie.follow(named, edge)
-    if edge.node is None or (known and edge.literal):
+    if edge.node is None or (known and edge.exact):
         return
     yield "", edge.node, known
-    if known:
+    if known and not edge.literal:
         for key, node, below in _named_keys(trie, "", edge.node, known):
             if key:
                 yield key, node, below
@@ -185,7 +187,7 @@ def statement(program: Program) -> str:
     """The program as one statement on one line."""
     parts = [_table("entry", ("key", "node", "want"), program.entries.values())]
     if program.edges:
-        parts.append(_table("trie", ("node", "rank", "glob", "suffix", "child", "want"), program.edges))
+        parts.append(_table("trie", ("node", "rank", "exact", "name", "suffix", "child", "want"), program.edges))
     if program.clauses:
         parts.append(_table("pass", ("want", "name", "path", "data", "type"), program.clauses))
     users = fold(HKU) in program.entries
@@ -211,7 +213,8 @@ _ONE_PLACE = (
 def _walk(*, with_trie: bool, users: bool) -> str:
     columns = "node, want, depth, key, path, name, type, data, mtime"
     start = "SELECT node, want, 0, key, '', '', 'ask', '', 0 FROM entry"
-    first = "SELECT min(x.rank) FROM trie x WHERE x.node = w.node AND w.name LIKE x.glob"
+    takes = "CASE x.exact WHEN 1 THEN w.name = x.name COLLATE NOCASE ELSE w.name LIKE x.name END"
+    first = f"SELECT min(x.rank) FROM trie x WHERE x.node = w.node AND {takes}"
     ask = (
         " UNION ALL SELECT t.child, t.want, w.depth + 1, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w JOIN trie t"
         f" ON t.node = w.node AND t.rank = ({first}) WHERE w.type = 'subkey' AND w.depth < {DEPTH_GUARD}"

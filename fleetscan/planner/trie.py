@@ -37,12 +37,20 @@ class Node:
 
 @dataclass(slots=True, eq=False)
 class Edge:
-    """Names that follow ``glob`` (widened, folded) lead to ``node``; None: nowhere. ``text`` is the name to ask for."""
+    """Names that follow ``glob`` (widened, folded) lead to ``node``; None: nowhere. ``text`` is the name to ask for.
+
+    ``exact``: SQL can compare with the name itself, for it folds ASCII as the registry does.
+    """
 
     glob: str
     text: str
     literal: bool
     node: Node | None = field(repr=False, default=None)
+
+    @property
+    def exact(self) -> bool:
+        """Does the edge take one name only, in SQL as well?"""
+        return self.literal and self.text.isascii()
 
 
 Named = frozenset[State]
