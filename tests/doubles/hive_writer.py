@@ -22,21 +22,35 @@ SUBKEYS_AT, VALUES_AT, PARENT_AT = 28, 36, 16
 
 
 class HiveWriter:
-    """Cells of one large hive bin. ``lists``: signature of the subkey lists; ``leaf``: longest list before ``ri``."""
+    """Cells in hive bins of 4096 bytes, or as large as a cell needs, as Windows cuts them.
+
+    ``lists`` is the signature of the subkey lists, ``leaf`` the longest list before they are cut (``ri``).
+    """
 
     def __init__(self, *, lists: bytes = b"lh", leaf: int = 500, minor: int = 5, name: str = "TEST") -> None:
         self.lists = lists
         self.leaf = leaf
         self.minor = minor
         self.name = name
-        self.bins = bytearray(32)
+        self.bins = bytearray()
+        self._end = 0
 
     def cell(self, data: bytes) -> int:
         """Write a cell; the result is its offset."""
-        offset = len(self.bins)
         size = -(-(len(data) + 4) // 8) * 8
+        if len(self.bins) + size > self._end:
+            self._open_bin(size)
+        offset = len(self.bins)
         self.bins += struct.pack("<i", -size) + data.ljust(size - 4, b"\0")
         return offset
+
+    def _open_bin(self, room: int) -> None:
+        """End the bin with a free cell; start one in which ``room`` bytes have place."""
+        if left := self._end - len(self.bins):
+            self.bins += struct.pack("<i", left).ljust(left, b"\0")
+        size = -(-(room + 32) // 4096) * 4096
+        self._end += size
+        self.bins += struct.pack("<4sII", b"hbin", self._end - size, size).ljust(32, b"\0")
 
     def patch(self, cell: int, at: int, *words: int) -> None:
         """Overwrite words in the data of a cell."""
@@ -91,12 +105,11 @@ class HiveWriter:
 
     def hive(self, root: int, *, sequences: tuple[int, int] = (1, 1)) -> bytes:
         """The finished file."""
-        size = -(-(len(self.bins) + 8) // 4096) * 4096
-        bins = bytearray(self.bins)
-        if size > len(bins):
-            bins += struct.pack("<i", size - len(bins)).ljust(size - len(bins), b"\0")
-        struct.pack_into("<4sII", bins, 0, b"hbin", 0, size)
-        return base_block(sequences, root, size, name=self.name, minor=self.minor).ljust(4096, b"\0") + bytes(bins)
+        bins = bytes(self.bins)
+        if left := self._end - len(bins):
+            bins += struct.pack("<i", left).ljust(left, b"\0")
+        size = len(bins)
+        return base_block(sequences, root, size, name=self.name, minor=self.minor).ljust(4096, b"\0") + bins
 
 
 def write(key: Key, **options: object) -> bytes:
