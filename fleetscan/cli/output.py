@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscan.judging import ROLLING, judge, previous
+from fleetscan.report.csv import write_findings
 from fleetscan.report.formats import Format, Options, parse_formats, write
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     from fleetscan.errors import ExitCode
     from fleetscan.model.rule import Rule
-    from fleetscan.store.interface import Store, SweepId
+    from fleetscan.store.interface import PlanRecord, Store, SweepId
 
 DEFAULT_WIDTH = 120
 
@@ -52,9 +54,19 @@ def add_output_options(parser: ArgumentParser) -> None:
 
 
 def write_outputs(
-    args: Namespace, store: Store, sweep_id: SweepId, rules: Sequence[Rule], *, now: datetime, inventory: str = ""
+    args: Namespace,
+    store: Store,
+    sweep_id: SweepId,
+    rules: Sequence[Rule],
+    *,
+    now: datetime,
+    inventory: str = "",
+    plan: PlanRecord | None = None,
 ) -> ExitCode:
-    """Judge, print the table, write the files asked for; the exit code says what was found."""
+    """Judge, print the table, write the files asked for; the exit code says what was found.
+
+    ``plan`` is the plan of ``rules``, where it is not the one the sweep was asked with.
+    """
     formats = parse_formats(args.format)
     sweep = store.sweep(sweep_id)
     if args.baseline == ROLLING:
@@ -69,17 +81,19 @@ def write_outputs(
         baseline=baseline,
         approvals=args.approvals,
         inventory=inventory,
+        plan=plan,
     )
+    document = replace(judged.document, sweep=replace(judged.document.sweep, store=args.store))
     options = Options(bom=args.bom, width=terminal_width(), colour=wants_colour(), everything=args.all)
     if formats and args.output is None:
         # The report goes to standard output alone, so that a program can read it.
-        write(judged.document, formats, None, sys.stdout, options)
+        write(document, formats, None, sys.stdout, options)
     else:
-        write(judged.document, (Format.TABLE,), None, sys.stdout, options)
+        write(document, (Format.TABLE,), None, sys.stdout, options)
         if formats:
-            write(judged.document, formats, args.output, sys.stdout, options)
+            write(document, formats, args.output, sys.stdout, options)
     if args.csv is not None:
-        write(judged.document, (Format.CSV,), args.csv, sys.stdout, options)
+        write_findings(document, args.csv, bom=args.bom)
     return judged.assessment.exit_code
 
 

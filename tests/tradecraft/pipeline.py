@@ -88,7 +88,7 @@ class Bench:
         """Store sweeps one after the other; each is assessed alone, and the later ones against the first as well."""
         found = []
         with open_store(place) as store:
-            baseline = None
+            baseline: Baseline | None = None
             for number, hosts in enumerate(sweeps):
                 started = MONDAY.replace(day=2 + 7 * number)
                 named = [SweepHost(HostId(name), "embedded") for name in hosts]
@@ -96,7 +96,7 @@ class Bench:
                 for name, result in hosts.items():
                     store.put(sweep, _named(result, name))
                 store.finish_sweep(sweep, finished=started, outcome="complete")
-                bases = dict.fromkeys((None, baseline)) if number or len(sweeps) == 1 else ()
+                bases: tuple[Baseline | None, ...] = (None, baseline) if number else () if len(sweeps) > 1 else (None,)
                 stored = store.sweep(sweep)
                 found += [assess(store, stored, today=TODAY, baseline=one, find_hits=find_hits) for one in bases]
                 baseline = baseline or Baseline(name="before", sweep=sweep, created=started)

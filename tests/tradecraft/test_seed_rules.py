@@ -34,7 +34,7 @@ def test_counts_of_a_state(ruled_bench: Bench, rules: dict[str, Rule], case: Jso
     now, past = hits(after, rules), hits(before, rules)
     for name in rules:
         expected = case["seed_rules"][name]
-        whole = Counter(hit.certainty for key, hit in now.items() if key[0] == name)
+        whole = Counter(str(hit.certainty) for key, hit in now.items() if key[0] == name)
         assert (whole["certain"], whole["possible"]) == (expected["certain"], expected["possible"]), name
         touched = {key: hit for key, hit in now.items() if key[0] == name and key not in past}
         listed = {(fold(row["key"]), fold(row["name"])): row["verdict"] for row in expected.get("touched", ())}
