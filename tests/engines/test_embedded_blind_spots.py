@@ -41,11 +41,23 @@ def test_values_behind_an_empty_value_are_named() -> None:
     ]
 
 
-def test_empty_value_at_the_end_hides_nothing() -> None:
+def test_empty_values_at_the_end_hide_nothing() -> None:
     memory, key = registry()
-    key.set("DisplayString", SZ, TEXT).set("ProviderInfo", BINARY, b"")
+    key.set("DisplayString", SZ, TEXT).set("ProviderInfo", BINARY, b"").set("ProgId", NONE, b"")
 
     assert seen(memory) == []
+
+
+def test_types_without_a_name_are_expected_where_windows_writes_them() -> None:
+    memory = MemoryRegistry()
+    enum = r"HKEY_LOCAL_MACHINE\SYSTEM\ControlSet001\Enum\PCI\LogConf"
+    for where in (enum, enum.replace("Enum", "Services")):
+        memory.key(where.split("\\")).set("BasicConfigVector", 10, b"\1")
+
+    assert seen(memory, f"key = '{enum}'") == []
+    assert kinds(seen(memory, f"key = '{enum.replace('Enum', 'Services')}'")) == [
+        ("unknown type payload", enum.replace("Enum", "Services"))
+    ]
 
 
 @pytest.mark.parametrize(

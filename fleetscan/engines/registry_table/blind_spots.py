@@ -1,8 +1,9 @@
 """What the table hides in the keys that were read: found beside the rows, by looking at what is stored.
 
-Not reported, because nothing stays out of sight: an empty value that is the last of its key (Windows writes such values
-itself, ``ProviderInfo`` of the name space catalog), links that Windows itself sets (CurrentControlSet, the current
-hardware profile, a user's classes), and device properties, whose types (0xffffnnnn) are the format of that store.
+Not reported, because Windows itself writes it and nothing of weight stays out of sight: an empty value with nothing but
+empty values behind it (``ProviderInfo`` of the name space catalog, ``OpenWithProgids``); links that Windows sets
+(CurrentControlSet, the current hardware profile, a user's classes); device properties, whose types (0xffffnnnn) are the
+format of that store; and types without a name in the driver database, the device tree and the resource arbiters.
 """
 
 from __future__ import annotations
@@ -58,6 +59,10 @@ _EXPECTED_LINK = re.compile(
     re.IGNORECASE,
 )
 
+_EXPECTED_TYPES = re.compile(
+    r"HKEY_LOCAL_MACHINE\\SYSTEM\\(DriverDatabase|(CurrentControlSet|ControlSet\d{3})\\(Enum|Control\\Arbiters))(\\.*)?",
+    re.IGNORECASE | re.DOTALL,
+)
 _HIDDEN_PAYLOADS = {NONE: NONE_PAYLOAD, LINK_TYPE: BEHIND_NUL, **dict.fromkeys(STRING_TYPES, BEHIND_NUL)}
 
 Seen = tuple[str, str]
@@ -92,7 +97,8 @@ class Witness:
     def values(self, key: str, values: Sequence[Value]) -> None:
         """A key is being listed of which not all values show, or not all of their data."""
         for kind, detail in _in_values(values):
-            self.see(kind, key, detail)
+            if kind != UNKNOWN_PAYLOAD or not _EXPECTED_TYPES.fullmatch(key):
+                self.see(kind, key, detail)
 
     def followed(self, key: str, target: str) -> None:
         """A link was followed: the rows of ``key`` are those of another key."""
@@ -174,7 +180,8 @@ def _end(index: int, values: Sequence[Value]) -> Seen | None:
     value = values[index]
     later = values[index + 1 :]
     if not value.data and value.type not in STRING_TYPES:
-        return (BEHIND_EMPTY, f"'{_brief(value.name)}' is empty and hides {_described(later)}") if later else None
+        hides = any(hidden.data for hidden in later)
+        return (BEHIND_EMPTY, f"'{_brief(value.name)}' is empty and hides {_described(later)}") if hides else None
     if is_long_value_name(value.name):
         return LONG_VALUE_NAME, f"hides itself and {_described(later)}" if later else "hides itself"
     if "\0" in value.name:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 MODES = ("csv", "column", "json", "json_pretty", "line", "list", "pretty")
 
 _JSON_NAMES = {8: "\\b", 9: "\\t", 10: "\\n", 12: "\\f", 13: "\\r", 34: '\\"', 92: "\\\\"}
+_ENCODE = json.JSONEncoder(ensure_ascii=False).encode
 _JSON_ESCAPES = {code: _JSON_NAMES.get(code, f"\\u{code:04X}") for code in (*range(32), 34, 92)}
 
 
@@ -42,7 +43,9 @@ def _json_object(row: Mapping[str, str]) -> str:
 
 
 def _json_text(text: str) -> str:
-    return f'"{text.translate(_JSON_ESCAPES)}"'
+    encoded = _ENCODE(text)
+    # The shell writes other control characters with upper-case digits.
+    return f'"{text.translate(_JSON_ESCAPES)}"' if "\\u00" in encoded else encoded
 
 
 def format_rows(columns: Columns, rows: Sequence[Mapping[str, str]], style: Style) -> str:
