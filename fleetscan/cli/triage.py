@@ -82,7 +82,9 @@ def run(
 
 def find(store: Store, sweep: Sweep, name: str) -> FindingRecord:
     """The finding of that fingerprint or unique beginning of it."""
-    found = {one.fingerprint: one for one in store.findings(sweep.id) if one.fingerprint.startswith(name)}
+    # What many hosts share (known-good rows) is kept without a fingerprint: it is nobody's finding.
+    named = (one for one in store.findings(sweep.id) if one.fingerprint)
+    found = {one.fingerprint: one for one in named if one.fingerprint.startswith(name)}
     if name in found:
         return found[name]
     if len(found) == 1:
