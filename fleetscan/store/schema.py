@@ -54,7 +54,7 @@ judging = _table("judging", "sweep kind")
 
 TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,
-    result, seal, baseline, finding, change, entity, sheet, sheet_item, judged, judging,
+    result, seal, baseline, finding, change, entity, sheet, sheet_item, judged, judging, triage,
 )  # fmt: skip
 
 BY_NAME = {table.name: table for table in TABLES}

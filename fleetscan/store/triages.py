@@ -9,7 +9,7 @@ from sqlalchemy import delete, insert, select
 
 from fleetscan.store import schema
 from fleetscan.store.content import microseconds
-from fleetscan.store.digest import pack, unpack
+from fleetscan.store.digest import pack, parse, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -36,4 +36,4 @@ def load(database: Database) -> Mapping[str, Mapping[str, Any]]:
     """The triage of every finding that has one, by fingerprint."""
     with database.reading() as connection:
         rows = connection.execute(select(schema.triage.c.fingerprint, schema.triage.c.record)).all()
-    return {row.fingerprint: json.loads(unpack(row.record)) for row in rows}
+    return {row.fingerprint: parse(unpack(bytes(row.record))) for row in rows}

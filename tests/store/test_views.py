@@ -169,3 +169,12 @@ def test_many_records_at_once(store: SqlStore, fleet: type[Fleet]) -> None:
 def test_judging_a_sweep_that_does_not_exist_is_an_error(store: SqlStore) -> None:
     with pytest.raises(StoreError, match="there is no sweep"):
         store.put_findings(SweepId("nope"), [FINDING])
+
+
+def test_a_later_triage_takes_the_place_of_an_earlier_one(store: SqlStore, fleet: type[Fleet]) -> None:
+    first = {"file": {"path": "C:\\evil.dll\0", "sha256": None}, "processes": [1, 2]}
+    store.put_triage("f-1", first, taken=fleet.start)
+    store.put_triage("f-2", {}, taken=fleet.start)
+    assert store.triages() == {"f-1": first, "f-2": {}}
+    store.put_triage("f-1", {"lone": "\ud800"}, taken=fleet.start)
+    assert store.triages() == {"f-1": {"lone": "\ud800"}, "f-2": {}}
