@@ -179,6 +179,9 @@ class _Search:
         backup = _below(config, ("regback",))
         for path in _files(backup) if backup else ():
             self.unused.append(Unused(str(path), "a backup that Windows made"))
+        previous = _below(folder, ("windows.old",))
+        if previous is not None:
+            self.unused.append(Unused(str(previous), "a previous installation: name the folder to read it"))
         if files:
             self.machines.append(Machine(name, tuple(files)))
 

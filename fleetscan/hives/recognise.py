@@ -59,7 +59,11 @@ def recognise(hive: Hive, file_name: str) -> Recognised | None:
     """Tell a hive by the keys below its root, then by the name that Windows wrote into it, then by its file's name."""
     keys = {fold(key.name) for key in list(hive.root.subkeys())[:_MOST_KEYS]}
     embedded = fold(hive.base.file_name.rpartition("\\")[2])
-    return _by_keys(hive, keys, embedded) or _by_name(embedded) or _by_name(fold(file_name))
+    by_file = _by_name(fold(file_name))
+    found = _by_keys(hive, keys, embedded) or _by_name(embedded) or by_file
+    # The hive of the SYSTEM account holds what any user's does; only names tell.
+    default = found == Recognised(Kind.USER) and embedded != _USER_NAME and not account(hive)
+    return by_file if default and by_file == Recognised(Kind.USER, ".DEFAULT") else found
 
 
 def _by_keys(hive: Hive, keys: set[str], embedded: str) -> Recognised | None:

@@ -149,11 +149,15 @@ def test_folder_of_machines_gives_each(tmp_path: Path) -> None:
 def test_backups_of_a_volume_are_not_used(tmp_path: Path) -> None:
     _put(tmp_path / "Windows" / "System32" / "config", SYSTEM=_system("live"))
     _put(tmp_path / "Windows" / "System32" / "config" / "RegBack", SYSTEM=_system("backup"))
+    _put(tmp_path / "Windows.old" / "Windows" / "System32" / "config", SYSTEM=_system("before"))
 
     found = collection(tmp_path)
 
     assert [len(host.files) for host in found.machines] == [1]
-    assert [unused.reason for unused in found.unused] == ["a backup that Windows made"]
+    assert [unused.reason for unused in found.unused] == [
+        "a backup that Windows made",
+        "a previous installation: name the folder to read it",
+    ]
 
 
 def test_folders_that_are_too_deep_are_said(tmp_path: Path) -> None:
@@ -413,6 +417,8 @@ def test_compressed_file_is_unpacked_within_bounds(tmp_path: Path, monkeypatch: 
         ([], "", "HOST1_SOFTWARE.hiv", Recognised(Kind.MACHINE, "SOFTWARE")),
         ([], "", "DEFAULT", Recognised(Kind.USER, ".DEFAULT")),
         ([], "", "bob-NTUSER.DAT", Recognised(Kind.USER)),
+        (["Software", "Console"], "", "DEFAULT", Recognised(Kind.USER, ".DEFAULT")),
+        (["Software", "Console"], "", "default-NTUSER.DAT", Recognised(Kind.USER)),
         (["Root"], "", "Amcache.hve", None),
     ],
 )
