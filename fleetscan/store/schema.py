@@ -51,6 +51,7 @@ sheet = _table("sheet", "id kind", "", "sha256")
 sheet_item = _table("sheet_item", "sheet position item")
 judged = _table("judged", "sweep kind host sheet")
 judging = _table("judging", "sweep kind")
+triage = _table("triage", "taken", "fingerprint", "record")
 
 TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,
@@ -58,4 +59,3 @@ TABLES = (
 )  # fmt: skip
 
 BY_NAME = {table.name: table for table in TABLES}
-triage = _table("triage", "taken", "fingerprint", "record")
