@@ -109,6 +109,9 @@ class SweepInfo:
     previous: str = ""
     baseline: str = ""
     inventory: str = ""
+    """Inventory file, or folder of hives; empty where it is not known."""
+    store: str = ""
+    """Where the sweep is kept, as it was named on the command line; empty for the usual place."""
     version: str = ""
     generated: datetime | None = None
 

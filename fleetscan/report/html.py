@@ -22,7 +22,7 @@ from fleetscan.model.finding import Severity, VerdictKind
 from fleetscan.report.csv import mtime, timestamp
 from fleetscan.report.document import attribute_changes, changes, evidence, excuses, rule_ids, scope_of, techniques
 from fleetscan.report.escape import visible
-from fleetscan.report.steps import next_steps
+from fleetscan.report.steps import next_steps, reach_option, store_option
 from fleetscan.report.table import prevalence_words
 
 if TYPE_CHECKING:
@@ -97,6 +97,8 @@ def page_data(document: Document) -> Json:
     """What the script draws, all texts visible."""
     return {
         "sweep": _sweep(document),
+        "reach": reach_option(document),
+        "store": store_option(document),
         "rules": [_rule(rule) for rule in document.rules],
         "scopes": [{"id": _text(scope.id), "text": _text(scope.text)} for scope in document.scopes],
         "statements": [{"id": _text(item.id), "sql": _text(item.sql)} for item in document.statements],

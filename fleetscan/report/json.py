@@ -102,7 +102,7 @@ def _finding(finding: Finding, rules: Mapping[str, RuleInfo], document: Document
         "evidence": [_evidence(row, rules) for row in rows],
         "approval": _approval(finding.approval),
         "prevalence": _prevalence(finding),
-        "triage": dict(document.triage.get(finding.fingerprint, ())),
+        "triage": [{"name": name, "text": text} for name, text in document.triage.get(finding.fingerprint, ())],
     }
     return {
         "message": finding.title,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,61 +26,85 @@ class Step:
     command: str
 
 
+DEFAULT_STORE = "fleetscan.db"
+_PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
+
+
 def next_steps(document: Document) -> tuple[Step, ...]:
     """The steps that this report asks for, most urgent first."""
     return tuple(_steps(document))
 
 
 def _steps(document: Document) -> Iterator[Step]:
+    sweep, store = _word(document.sweep.id), store_option(document)
     worst = max(document.open_findings, key=lambda finding: finding.severity, default=None)
     if worst is not None:
-        yield from _for_finding(worst)
+        yield from _for_finding(document, worst)
     lost = [host for host in document.hosts if host.unreachable]
     yield from _for_lost_hosts(document, lost)
-    sweep = _word(document.sweep.id)
     if not document.sweep.baseline and len(lost) < len(document.hosts):
         yield Step(
             "Remember this state, so that the next sweep tells what is new.",
-            f"fleetscan baseline create first --sweep {sweep}",
+            f"fleetscan baseline create first --sweep {sweep}{store}",
         )
     if document.assessment.changes or document.states[FindingState.GONE]:
-        yield Step("See every difference, attribute by attribute.", f"fleetscan diff {_word(document.sweep.baseline)}")
+        yield Step(
+            "See every difference, attribute by attribute.",
+            f"fleetscan diff {_word(document.sweep.baseline)} {sweep}{store}",
+        )
+    compared = f" --baseline {_word(document.sweep.baseline)}" if document.sweep.baseline else ""
     yield Step(
         "Hand it on: a page for people, a CSV package for auditors.",
-        f"fleetscan report {sweep} --format html --format csv --output reports",
+        f"fleetscan report {sweep}{compared} --format html,csv --output reports{store}",
     )
 
 
-def _for_finding(finding: Finding) -> Iterator[Step]:
-    name = _word(finding.fingerprint)
+def _for_finding(document: Document, finding: Finding) -> Iterator[Step]:
+    name, store = _word(finding.fingerprint), store_option(document)
     yield Step(
         f"Look at the worst one: file, signature, processes and events on {visible(finding.host)}.",
-        f"fleetscan triage {name}",
+        f"fleetscan triage {name}{reach_option(document)}{store}",
     )
     yield Step(
         "If it is meant to be there, say so, for a time.",
-        f"fleetscan approve {name} --owner YOU --reason 'WHY' --expires YYYY-MM-DD",
+        f"fleetscan approve {name} --owner YOU --reason 'WHY' --expires YYYY-MM-DD{store}",
     )
 
 
 def _for_lost_hosts(document: Document, lost: list[HostReport]) -> Iterator[Step]:
+    reach = reach_option(document)
     strangers = [host for host in lost if host.unreachable == Reason.HOST_KEY]
     if strangers:
         yield Step(
             f"{_hosts(strangers)} showed an unknown or changed host key: compare it before you trust it.",
-            f"fleetscan hosts trust {_word(strangers[0].name)}",
+            f"fleetscan hosts trust {_word(strangers[0].name)}{reach}",
         )
     others = [host for host in lost if host.unreachable != Reason.HOST_KEY]
-    if others:
-        inventory = f" -i {_word(document.sweep.inventory)}" if document.sweep.inventory else ""
+    if others and reach.startswith(" --hives"):
+        yield Step(f"{_hosts(others)} gave nothing: collect its hives again, then sweep.", f"fleetscan sweep{reach}")
+    elif others:
         yield Step(
-            f"{_hosts(others)} gave nothing: find out why.", f"fleetscan hosts check {_word(others[0].name)}{inventory}"
+            f"{_hosts(others)} gave nothing: find out why.", f"fleetscan hosts check {_word(others[0].name)}{reach}"
         )
 
 
 def _hosts(hosts: list[HostReport]) -> str:
     first = visible(hosts[0].name)
     return first if len(hosts) == 1 else f"{first} and {len(hosts) - 1} more"
+
+
+def reach_option(document: Document) -> str:
+    """The option that says how hosts are reached: an inventory (a file, or hosts with a comma), else hives."""
+    source = document.sweep.inventory
+    if not source:
+        return " -i INVENTORY"
+    return f" -i {_word(source)}" if source.endswith((".yml", ".yaml", ",")) else f" --hives {_word(source)}"
+
+
+def store_option(document: Document) -> str:
+    """The option that names the store, unless it is the usual one; a password in it is left out."""
+    place = _PASSWORD.sub(r"\1@", document.sweep.store)
+    return f" --store {_word(place)}" if place and place != DEFAULT_STORE else ""
 
 
 def _word(text: str) -> str:

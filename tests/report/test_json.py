@@ -28,7 +28,7 @@ def test_a_finding_is_an_alert_with_elastic_names(document: Document) -> None:
     value = json.loads(next(iter(lines(document))))
     assert value["event"]["kind"] == "alert"
     assert value["host"]["name"] == "ws-07"
-    assert value["fleetscan"]["triage"] == {"file": "C:\\Users\\Public\\sip.dll, 20480 bytes"}
+    assert value["fleetscan"]["triage"] == [{"name": "file", "text": "C:\\Users\\Public\\sip.dll, 20480 bytes"}]
     assert value["rule"]["name"] == ["New SIP provider"]
     assert value["registry"]["path"].startswith("HKLM\\SOFTWARE\\Microsoft\\Cryptography\\OID\\EncodingType 0\\")
     assert value["registry"]["data"] == {"type": "REG_SZ", "strings": ["C:\\Users\\Public\\sip.dll"]}

@@ -6,6 +6,8 @@ import shlex
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import pytest
+
 from fleetscan.cli.main import VERBS
 from fleetscan.report.steps import next_steps
 
@@ -19,7 +21,7 @@ def test_every_command_starts_with_a_verb_of_this_program(document: Document) ->
 
 
 def test_the_worst_finding_is_named_first(document: Document) -> None:
-    assert next_steps(document)[0].command == "fleetscan triage 3a91c07be2d4"
+    assert next_steps(document)[0].command == "fleetscan triage 3a91c07be2d4 -i inventory/demo.yml"
 
 
 def test_a_sweep_without_baseline_is_told_how_to_make_one(silent: Document) -> None:
@@ -33,7 +35,7 @@ def test_a_changed_host_key_is_to_be_compared_not_trusted_blindly(document: Docu
     lost = document.hosts[-1]
     stranger = replace(lost, scopes=tuple(replace(scope, reason="host key") for scope in lost.scopes))
     step = next(step for step in next_steps(replace(document, hosts=(stranger,))) if "trust" in step.command)
-    assert step.command == "fleetscan hosts trust srv-03"
+    assert step.command == "fleetscan hosts trust srv-03 -i inventory/demo.yml"
     assert "compare" in step.why
 
 
@@ -42,3 +44,33 @@ def test_a_hostile_host_name_stays_one_word_of_the_command(document: Document) -
     lost = replace(document.hosts[-1], name=name)
     step = next(step for step in next_steps(replace(document, hosts=(lost,))) if "check" in step.command)
     assert shlex.split(step.command)[3] == "x; rm -rf ~ <U+001B>[2J'"
+
+
+@pytest.mark.parametrize(
+    ("place", "option"),
+    [
+        ("", ""),
+        ("fleetscan.db", ""),
+        ("other.db", " --store other.db"),
+        ("postgresql://scan:secret@db/fleet", " --store postgresql://scan@db/fleet"),
+        ("postgresql+psycopg://scan:p:w@db:5432/fleet", " --store postgresql+psycopg://scan@db:5432/fleet"),
+    ],
+)
+def test_commands_name_the_store_but_never_its_password(document: Document, place: str, option: str) -> None:
+    here = replace(document, sweep=replace(document.sweep, store=place))
+    assert next_steps(here)[0].command == f"fleetscan triage 3a91c07be2d4 -i inventory/demo.yml{option}"
+    assert not any("secret" in step.command or "p:w" in step.command for step in next_steps(here))
+
+
+@pytest.mark.parametrize(
+    ("source", "option"),
+    [
+        ("", "-i INVENTORY"),
+        ("a b.yaml", "-i 'a b.yaml'"),
+        ("scan@ws-1,", "-i scan@ws-1,"),
+        ("triage/ws", "--hives triage/ws"),
+    ],
+)
+def test_triage_names_how_the_host_is_reached(document: Document, source: str, option: str) -> None:
+    there = replace(document, sweep=replace(document.sweep, inventory=source))
+    assert next_steps(there)[0].command == f"fleetscan triage 3a91c07be2d4 {option}"

@@ -278,8 +278,8 @@
           oldAndNew(finding.changes),
           finding.why.length || finding.excuses.length ? [el("h3", {}, "Why"), [...finding.why, ...finding.excuses].map((text) => el("p", {}, text))] : [],
           finding.triage.length ? kv("Triage", finding.triage) : [],
-          el("h3", {}, "Next"), el("p", {}, el("code", {}, `fleetscan triage ${finding.id}`)),
-          el("p", {}, el("code", {}, `fleetscan approve ${finding.id} --owner YOU --reason 'WHY' --expires YYYY-MM-DD`)))),
+          el("h3", {}, "Next"), el("p", {}, el("code", {}, `fleetscan triage ${finding.id}${data.reach}${data.store}`)),
+          el("p", {}, el("code", {}, `fleetscan approve ${finding.id} --owner YOU --reason 'WHY' --expires YYYY-MM-DD${data.store}`)))),
       el("div", { class: "columns evidence" }, finding.evidence.map((row) => el("div", {}, evidenceOf(row)))),
       guides.map((rule) => [el("h3", {}, `Guidance: ${rule.title}`), el("div", { class: "guide" }, rule.guidance || rule.description)]));
   }
