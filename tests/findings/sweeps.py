@@ -1,0 +1,82 @@
+"""Stored sweeps made of rows: every row goes to the domain scopes that hold it."""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from typing import TYPE_CHECKING
+
+from fleetscan.domain.areas import AREAS
+from fleetscan.findings.assemble import assess, no_hits
+from fleetscan.model.host import HostId
+from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Reason, ScopeResult, Unreachable
+from fleetscan.planner.plan import rows_in_scope
+from fleetscan.store.interface import Baseline, PlanRecord, SweepHost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from fleetscan.baseline.approvals import Approval
+    from fleetscan.findings.model import Assessment
+    from fleetscan.findings.reading import HitFinder
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.model.snapshot import BlindSpot
+    from fleetscan.store.interface import Store, SweepId
+
+START = datetime(2026, 11, 2, tzinfo=UTC)
+TODAY = date(2026, 11, 9)
+PLAN = PlanRecord(digest="d" * 64, scopes=tuple((scope.id, scope.text) for scope in AREAS), statements=())
+Rows = "Sequence[RegistryRow] | None"
+
+
+def put_sweep(
+    store: Store,
+    hosts: Mapping[str, Sequence[RegistryRow] | None],
+    *,
+    day: int = 0,
+    groups: tuple[str, ...] = (),
+    build: str = "19045",
+    spots: tuple[BlindSpot, ...] = (),
+) -> SweepId:
+    """Store one sweep; None stands for a host that gave no answer."""
+    started = START.replace(day=2 + day)
+    named = [SweepHost(HostId(name), "embedded", groups) for name in hosts]
+    sweep = store.begin_sweep(PLAN, named, started=started)
+    for name, rows in hosts.items():
+        facts = HostFacts(os_build=build if rows is not None else "", os_name="Windows 10")
+        scopes = tuple(
+            ScopeResult(scope_id=scope.id, status=Unreachable(Reason.TIMEOUT))
+            if rows is None
+            else ScopeResult(scope_id=scope.id, status=Complete(), rows=rows_in_scope(scope, rows))
+            for scope in AREAS
+        )
+        result = HostResult(
+            host=HostId(name), facts=facts, scopes=scopes, started=started, finished=started, blind_spots=spots
+        )
+        store.put(sweep, result)
+    store.finish_sweep(sweep, finished=started, outcome="complete")
+    return sweep
+
+
+def assessed(
+    store: Store,
+    sweep: SweepId,
+    base: SweepId | None = None,
+    *,
+    golden: str | None = None,
+    approvals: Sequence[Approval] = (),
+    find_hits: HitFinder = no_hits,
+    today: date = TODAY,
+) -> Assessment:
+    """The assessment of a stored sweep."""
+    baseline = None
+    if base is not None:
+        host = HostId(golden) if golden else None
+        baseline = Baseline(name="before", sweep=base, host=host, created=START)
+    return assess(
+        store,
+        store.sweep(sweep),
+        today=today,
+        baseline=baseline,
+        find_hits=find_hits,
+        approvals=approvals,
+    )

@@ -1,0 +1,221 @@
+"""One line for each matter: states, prevalence, approvals, gaps, blind spots, and what the exit code says."""
+
+from __future__ import annotations
+
+from datetime import date
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from fleetscan.baseline.approvals import Approval
+from fleetscan.errors import ExitCode
+from fleetscan.findings.hits import RuleHits
+from fleetscan.findings.records import (
+    change_records,
+    own_entity_records,
+    own_finding_records,
+    shared_entity_records,
+    shared_finding_records,
+)
+from fleetscan.model.finding import FindingState, Severity, VerdictKind, What
+from fleetscan.model.snapshot import BlindSpot
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
+from tests.domain.catalogue import namespace
+from tests.domain.rows import OID, OID_WOW, PE, POWERSHELL, VERIFY, key, sip
+from tests.findings.sweeps import TODAY, assessed, put_sweep
+
+if TYPE_CHECKING:
+    from fleetscan.findings.model import Assessment, Finding
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.store.interface import Store
+
+FOREIGN = "5D9F2E61-3B7C-4A50-8C11-9A64E7B0D2F3"
+BOTH = [row for tree in (OID, OID_WOW) for row in sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData", tree=tree)]
+HIJACK = sip(POWERSHELL, r"C:\Users\Public\x.dll", "PsVerifyHash")
+OTHER_HIJACK = sip(POWERSHELL, r"C:\Users\Public\y.dll", "PsVerifyHash")
+STRANGER = namespace(9, FOREIGN, r"C:\Program Files\x\x.dll")
+
+
+def only(assessment: Assessment) -> Finding:
+    [finding] = assessment.findings
+    return finding
+
+
+def approval(dll: str = r"C:\Users\Public\x.dll", *, host: str = "a", expires: date = date(2027, 1, 1)) -> Approval:
+    return Approval(
+        id=f"{host}-{dll}",
+        owner="me",
+        reason="known",
+        created=TODAY,
+        expires=expires,
+        scope="host",
+        kind="sip",
+        identity=(("view", "native"), ("set", VERIFY), ("id", POWERSHELL.strip("{}"))),
+        attributes=(("dll", dll),),
+        hosts=(host,),
+    )
+
+
+def test_a_clean_host_is_clean(store: Store) -> None:
+    assessment = assessed(store, put_sweep(store, {"a": BOTH}))
+    assert (assessment.findings, assessment.exit_code, assessment.is_complete) == ((), ExitCode.CLEAN, True)
+
+
+def test_a_matter_keeps_its_name_and_passes_through_its_states(store: Store) -> None:
+    clean, bad, worse = ({"a": rows} for rows in (BOTH, [*BOTH, *HIJACK], [*BOTH, *OTHER_HIJACK]))
+    sweeps = [put_sweep(store, hosts, day=day) for day, hosts in enumerate((clean, bad, bad, worse, clean))]
+    found = [only(assessed(store, new, old)) for old, new in pairwise(sweeps)]
+    assert [one.state for one in found] == [
+        FindingState.NEW,
+        FindingState.STILL_THERE,
+        FindingState.CHANGED,
+        FindingState.GONE,
+    ]
+    assert len({one.fingerprint for one in found}) == 1
+    assert [one.is_open for one in found] == [True, True, True, False]
+
+
+def test_rules_verdict_and_change_are_one_finding_with_all_evidence(store: Store) -> None:
+    finder = RuleHits.of(load_rules((content("rules"),)).rules)
+    before, after = (put_sweep(store, {"a": rows}, day=day) for day, rows in enumerate((BOTH, [*BOTH, *HIJACK])))
+    finding = only(assessed(store, after, before, find_hits=finder))
+    assert (finding.what, finding.severity, finding.verdict.kind) == (What.HIJACKED, Severity.HIGH, VerdictKind.HIJACK)
+    assert {hit.row.name for hit in finding.hits} == {"Dll"}
+    assert finding.change is not None
+    assert len(finding.why) >= 3
+
+
+def test_stock_rows_that_rules_match_are_folded_and_kept(store: Store) -> None:
+    finder = RuleHits.of(load_rules((content("rules"),)).rules)
+    msi = sip("{000C10F1-0000-0000-C000-000000000046}", r"C:\Windows\System32\msisip.dll", "MsiSIPVerifyIndirectData")
+    assessment = assessed(store, put_sweep(store, {"a": msi, "b": msi}), find_hits=finder)
+    assert assessment.findings == ()
+    folded = list(assessment.all_findings())
+    assert [(one.host, one.verdict.kind, one.severity) for one in folded] == [
+        ("a", VerdictKind.EXPECTED, Severity.INFO),
+        ("b", VerdictKind.EXPECTED, Severity.INFO),
+    ]
+    assert len({one.fingerprint for one in folded}) == 2
+
+
+def test_a_stranger_on_one_host_stands_out_and_one_on_all_hosts_does_not(store: Store) -> None:
+    rare = put_sweep(store, {"a": STRANGER, **{f"h{number}": BOTH for number in range(9)}})
+    finding = only(assessed(store, rare))
+    assert (finding.severity, str(finding.prevalence)) == (Severity.MEDIUM, "1 of 10 on 19045")
+    common = put_sweep(store, {f"h{number}": STRANGER for number in range(10)}, day=1)
+    found = assessed(store, common).findings
+    assert {one.severity for one in found} == {Severity.LOW}
+    assert all(one.capped for one in found)
+
+
+def test_a_hijack_stays_high_on_however_many_hosts(store: Store) -> None:
+    sweep = put_sweep(store, {f"h{number}": HIJACK for number in range(20)})
+    assert {one.severity for one in assessed(store, sweep).findings} == {Severity.HIGH}
+
+
+def test_an_update_is_one_line_and_a_new_thing_on_one_host_is_not(store: Store) -> None:
+    names = [f"h{number}" for number in range(6)]
+    before = put_sweep(store, dict.fromkeys(names, BOTH))
+    after: dict[str, list[RegistryRow]] = {name: [*BOTH, *STRANGER] for name in names}
+    after["h0"] = [*after["h0"], *HIJACK]
+    assessment = assessed(store, put_sweep(store, after, day=1), before)
+    [line] = assessment.fleet_changes
+    assert (len(line.hosts), line.severity) == (6, Severity.LOW)
+    assert [one.host for one in assessment.findings if one.severity is Severity.HIGH] == ["h0"]
+
+
+def test_a_golden_host_is_the_measure_of_all(store: Store) -> None:
+    base = put_sweep(store, {"gold": BOTH, "a": [*BOTH, *STRANGER]})
+    sweep = put_sweep(store, {"a": [*BOTH, *STRANGER], "b": BOTH}, day=1)
+    assert {change.host for change in assessed(store, sweep, base).changes} == set()
+    assert {change.host for change in assessed(store, sweep, base, golden="gold").changes} == {"a"}
+
+
+def test_a_host_that_was_not_reached_has_neither_changes_nor_resolved_findings(store: Store) -> None:
+    before = put_sweep(store, {"a": [*BOTH, *HIJACK]})
+    assessment = assessed(store, put_sweep(store, {"a": None}, day=1), before)
+    assert only(assessment).state is FindingState.NOT_COMPARABLE
+    assert assessment.changes == ()
+    assert assessment.exit_code is ExitCode.INCOMPLETE
+
+
+def test_first_seen_and_no_longer_listed(store: Store) -> None:
+    before = put_sweep(store, {"a": BOTH, "b": BOTH})
+    assessment = assessed(store, put_sweep(store, {"b": BOTH, "c": BOTH}, day=1), before)
+    assert (assessment.first_seen, assessment.no_longer_listed) == (("c",), ("a",))
+
+
+def test_a_key_without_values_is_incomplete_and_never_clean(store: Store) -> None:
+    assessment = assessed(store, put_sweep(store, {"a": key(f"{OID}\\{VERIFY}\\{PE}")}))
+    assert only(assessment).what is What.INCOMPLETE
+    assert assessment.exit_code is ExitCode.INCOMPLETE
+
+
+def test_a_blind_spot_makes_a_stock_registration_incomplete(store: Store) -> None:
+    spot = BlindSpot("values behind an empty value", f"{OID}\\{VERIFY}\\{PE}", "Dll, FuncName")
+    assessment = assessed(store, put_sweep(store, {"a": BOTH}, spots=(spot,)))
+    finding = only(assessment)
+    assert (finding.what, finding.severity) == (What.INCOMPLETE, Severity.MEDIUM)
+    elsewhere = BlindSpot("values behind an empty value", r"HKEY_LOCAL_MACHINE\SOFTWARE\Other", "x")
+    assert assessed(store, put_sweep(store, {"a": BOTH}, day=1, spots=(elsewhere,))).findings == ()
+
+
+def test_an_approval_counts_its_use_and_stops_when_it_expires(store: Store) -> None:
+    sweep = put_sweep(store, {"a": HIJACK, "b": HIJACK})
+    active = assessed(store, sweep, approvals=[approval()])
+    assert {one.host: one.state for one in active.findings} == {
+        "a": FindingState.APPROVED,
+        "b": FindingState.NO_BASELINE,
+    }
+    assert [(one.uses, one.state) for one in active.approvals] == [(1, "active")]
+    late = assessed(store, sweep, approvals=[approval(expires=TODAY)], today=date(2026, 11, 10))
+    assert FindingState.APPROVED not in {one.state for one in late.findings}
+    assert [(one.uses, one.state) for one in late.approvals] == [(0, "expired")]
+
+
+def test_an_approved_finding_comes_back_when_its_dll_changes(store: Store) -> None:
+    sweep = put_sweep(store, {"a": OTHER_HIJACK})
+    assert only(assessed(store, sweep, approvals=[approval()])).state is FindingState.NO_BASELINE
+
+
+approvals = st.lists(
+    st.builds(
+        approval,
+        st.sampled_from([r"C:\Users\Public\x.dll", r"C:\Users\Public\y.dll"]),
+        host=st.sampled_from(["a", "b", "*"]),
+        expires=st.sampled_from([date(2026, 11, 1), date(2027, 1, 1)]),
+    ),
+    unique_by=lambda one: one.id,
+    max_size=4,
+)
+
+
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(approvals, approvals)
+def test_adding_approvals_creates_no_finding_and_removing_them_hides_none(
+    store: Store, some: list[Approval], more: list[Approval]
+) -> None:
+    sweep = put_sweep(store, {"a": HIJACK, "b": OTHER_HIJACK, "c": BOTH})
+    fewer = assessed(store, sweep, approvals=some)
+    every = [*some, *(one for one in more if one.id not in {other.id for other in some})]
+    greater = assessed(store, sweep, approvals=every)
+    names = [{one.fingerprint for one in found.findings} for found in (fewer, greater)]
+    assert names[0] == names[1]
+    open_now = [{one.fingerprint for one in found.findings if one.is_open} for found in (fewer, greater)]
+    assert open_now[1] <= open_now[0]
+
+
+def test_everything_can_be_kept_in_the_store(store: Store) -> None:
+    before = put_sweep(store, {"a": BOTH})
+    sweep = put_sweep(store, {"a": [*BOTH, *HIJACK]}, day=1)
+    assessment = assessed(store, sweep, before)
+    store.put_findings(sweep, own_finding_records(assessment), shared_finding_records(assessment))
+    store.put_changes(sweep, change_records(assessment, before))
+    store.put_entities(sweep, own_entity_records(assessment), shared_entity_records(assessment))
+    [record] = store.findings(sweep)
+    assert (record.fingerprint, record.severity, record.state) == (only(assessment).fingerprint, "high", "new")
+    assert {change.kind for change in store.changes(sweep)} == {"added"}
+    assert [entity.kind for entity in store.entities(sweep)] == ["sip"]
