@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from fleetscan import __version__
 from fleetscan.domain.areas import AREAS
-from fleetscan.model.host import HostId
 from fleetscan.model.snapshot import Reason, Unreachable
 from fleetscan.planner.plan import make_plan
 from fleetscan.report.coverage import rule_coverage, scope_coverage
@@ -25,7 +23,7 @@ from fleetscan.report.document import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from fleetscan.findings.model import Assessment, HostCoverage
@@ -46,7 +44,7 @@ def build_document(
     generated: datetime | None = None,
     triage: Mapping[str, Pairs] | None = None,
 ) -> Document:
-    """Everything a report prints. The store must stay open while the document is rendered: raw hashes are read late.
+    """Everything a report prints.
 
     ``rules`` are those the assessment was made with; ``plan`` is their plan, where it is not the one of the sweep.
     """
@@ -71,33 +69,11 @@ def build_document(
         rules=infos,
         scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in asked.scopes),
         statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in asked.statements),
-        raw=StoredHashes(store, sweep.id),
+        raw={host: tuple(RawHash(*pair) for pair in pairs) for host, pairs in store.raw_hashes(sweep.id).items()},
         scope_statements=_scope_statements(asked, rules),
         triage=triage or {},
         notes=tuple(_notes(sweep, assessment, infos)),
     )
-
-
-class StoredHashes(Mapping[str, tuple[RawHash, ...]]):
-    """Hashes of the raw answers of a sweep by host, read when they are asked for."""
-
-    def __init__(self, store: Store, sweep: SweepId) -> None:
-        """``store`` must stay open."""
-        self._store = store
-        self._sweep = sweep
-        self._known: dict[str, tuple[RawHash, ...]] = {}
-
-    def __getitem__(self, host: str) -> tuple[RawHash, ...]:
-        if host not in self._known:
-            answers = self._store.raw(self._sweep, HostId(host))
-            self._known[host] = tuple(RawHash(answer.statement_id, answer.sha256) for answer in answers)
-        return self._known[host]
-
-    def __iter__(self) -> Iterator[str]:
-        return (host.id for host in self._store.hosts(self._sweep))
-
-    def __len__(self) -> int:
-        return sum(1 for _ in self)
 
 
 def _scope_statements(asked: PlanRecord, rules: Sequence[Rule]) -> dict[str, tuple[str, ...]]:

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from fleetscan.report.document import Document, Evidence, HostReport, RuleInfo
 
 SCHEMA_URI = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
-INFORMATION_URI = "https://github.com/fleetscan/fleetscan"
 FINGERPRINT = "fleetscan/v1"
 
 _LEVELS = {
@@ -49,7 +48,6 @@ def log(document: Document) -> dict[str, Any]:
             "driver": {
                 "name": "fleetscan",
                 "version": document.sweep.version or "0",
-                "informationUri": INFORMATION_URI,
                 "rules": descriptors,
             }
         },

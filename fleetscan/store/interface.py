@@ -303,6 +303,10 @@ class Store(Protocol):
         """The raw answers of the host."""
         ...
 
+    def raw_hashes(self, sweep: SweepId) -> Mapping[HostId, tuple[tuple[str, str], ...]]:
+        """Statement id and SHA-256 (hex) of every raw answer, for all hosts that gave one; no answer is read."""
+        ...
+
     def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
         """The places where the table hides something, for the hosts that have any."""
         ...

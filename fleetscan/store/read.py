@@ -300,6 +300,18 @@ class Reader:
                 fleet[HostId(name)] = parsed[facts]
         return fleet
 
+    def raw_hashes(self, sweep: SweepId) -> Mapping[HostId, tuple[tuple[str, str], ...]]:
+        """Statement id and hash of every raw answer, by host."""
+        query = text("""
+            SELECT h.name, x.statement_id, w.sha256 FROM result r JOIN host h ON h.id = r.host
+            JOIN answer_raw x ON x.answer = r.answer JOIN raw w ON w.id = x.raw
+            WHERE r.sweep = :sweep ORDER BY h.name, x.position""")
+        found: dict[HostId, list[tuple[str, str]]] = {}
+        with self.at(sweep) as (connection, number):
+            for name, statement, digest in connection.execute(query, {"sweep": number}):
+                found.setdefault(HostId(name), []).append((statement, bytes(digest).hex()))
+        return {host: tuple(hashes) for host, hashes in found.items()}
+
     def raw(self, sweep: SweepId, host: HostId) -> tuple[RawAnswer, ...]:
         """The raw answers of the host."""
         query = text("""

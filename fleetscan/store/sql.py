@@ -155,6 +155,10 @@ class SqlStore:
         """See interface."""
         return self._reader.raw(sweep, host)
 
+    def raw_hashes(self, sweep: SweepId) -> Mapping[HostId, tuple[tuple[str, str], ...]]:
+        """See interface."""
+        return self._reader.raw_hashes(sweep)
+
     def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
         """See interface."""
         return self._reader.blind_spots(sweep)

@@ -55,6 +55,8 @@ def test_a_result_is_read_back_as_it_was_put(store: SqlStore, fleet: type[Fleet]
     assert store.result(sweep, HostId("ws-1")) == put
     assert store.facts(sweep, HostId("ws-1")) == facts
     assert store.raw(sweep, HostId("ws-1")) == put.raw
+    hashes = tuple((answer.statement_id, answer.sha256) for answer in put.raw)
+    assert store.raw_hashes(sweep) == ({HostId("ws-1"): hashes} if hashes else {})
     assert store.blind_spots(sweep) == {HostId("ws-1"): put.blind_spots}
     assert store.fleet_facts(sweep) == {HostId("ws-1"): facts}
 
