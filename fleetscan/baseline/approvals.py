@@ -143,11 +143,13 @@ def _items(node: yaml.Node, file: Path) -> list[yaml.Node]:
     place = Place(str(file), node.start_mark.line + 1)
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
-            if key.value == "approvals" and isinstance(value, yaml.SequenceNode):
+            if key.value != "approvals":
+                where = Place(str(file), key.start_mark.line + 1)
+                raise ApprovalError(f"unknown key {key.value!r}", where=where, hint="approvals: [...]")
+            if isinstance(value, yaml.SequenceNode):
                 return list(value.value)
-            raise ApprovalError(
-                f"unknown key {key.value!r}", where=Place(str(file), key.start_mark.line + 1), hint="approvals: [...]"
-            )
+            if isinstance(value, yaml.ScalarNode) and not value.value:
+                return []  # a file that waits for its first approval
     if isinstance(node, yaml.SequenceNode):
         return list(node.value)
     raise ApprovalError("an approvals file is a list of approvals", where=place, hint="approvals: [...]")

@@ -131,16 +131,25 @@ def test_expand_strings_before_and_after_514_are_equal() -> None:
 
 
 def test_renumbering_ids_garbage_and_counters_are_noise() -> None:
-    tcp, udp = packed(catalog_id=1001), packed(catalog_id=1002, numbers=(2, 2, 17))
-    chain = {"provider": FOREIGN, "chain_length": 2, "path": r"C:\x\lsp.dll"}
+    def chain(catalog_id: int, *below: int) -> bytes:
+        return packed(
+            catalog_id=catalog_id,
+            chain=below,
+            numbers=(2, 3, 0),
+            provider=FOREIGN,
+            chain_length=2,
+            path=r"C:\x\lsp.dll",
+        )
+
+    udp = (2, 2, 17)
     old = [
-        *entry(1, tcp),
-        *entry(2, udp),
-        *entry(3, packed(catalog_id=1003, chain=(1002, 1001), numbers=(2, 3, 0), **chain)),
-    ]  # type: ignore[arg-type]
+        *entry(1, packed(catalog_id=1001)),
+        *entry(2, packed(catalog_id=1002, numbers=udp)),
+        *entry(3, chain(1003, 1002, 1001)),
+    ]
     new = [
-        *entry(1, packed(catalog_id=2002, numbers=(2, 2, 17), tail=b"noise")),
-        *entry(2, packed(catalog_id=2003, chain=(2002, 2001), numbers=(2, 3, 0), **chain)),  # type: ignore[arg-type]
+        *entry(1, packed(catalog_id=2002, numbers=udp, tail=b"noise")),
+        *entry(2, chain(2003, 2002, 2001)),
         *entry(3, packed(catalog_id=2001)),
     ]
     counters = key(
