@@ -35,7 +35,7 @@ AHEAD = 4
 """Batches per worker that wait or run: memory does not grow with the fleet."""
 
 RETRIES = 3
-_CONNECT_SECONDS = "10s"
+_CONNECT_SECONDS = "5s"
 _TICK = 0.5
 
 
@@ -117,7 +117,8 @@ class _Batches:
         from distributed import wait  # noqa: PLC0415 - the optional extra, see ``run``
 
         try:
-            wait(list(self._running), timeout=_TICK, return_when="FIRST_COMPLETED")
+            with self._client.as_current():
+                wait(list(self._running), timeout=_TICK, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return
         for future in [future for future in self._running if future.done()]:

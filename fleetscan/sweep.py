@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan import distributed
 from fleetscan.dispatcher import Dispatcher, Limits
 from fleetscan.domain.areas import AREAS
 from fleetscan.errors import RuleError, SettingsError
@@ -41,6 +42,8 @@ class Request:
     rules: tuple[Path, ...] = ()
     options: Options = DEFAULT_OPTIONS
     limits: Limits = field(default_factory=Limits)
+    scheduler: str = ""
+    """Address of a Dask scheduler whose workers ask the hosts; empty: this process asks them."""
     note: str = ""
 
 
@@ -147,6 +150,9 @@ def _results(
     stop: threading.Event,
     now: Callable[[], datetime],
 ) -> Iterator[HostResult]:
+    plan, total = prepared.plan, len(hosts)
     limits = replace(prepared.request.limits, group_concurrency=prepared.inventory.concurrency)
-    dispatcher = Dispatcher(prepared.plan, engine_named, limits=limits, stop=stop, observer=observer, now=now)
-    return dispatcher.run(hosts, total=len(hosts))
+    if prepared.request.scheduler:
+        address = prepared.request.scheduler
+        return distributed.run(plan, hosts, address, limits, observer=observer, stop=stop, total=total, now=now)
+    return Dispatcher(plan, engine_named, limits=limits, stop=stop, observer=observer, now=now).run(hosts, total=total)

@@ -62,6 +62,12 @@ def configure(parser: ArgumentParser) -> None:
     how.add_argument(
         "--record", type=Path, metavar="DIR", help="keep every raw answer, to replay it with engine recorded"
     )
+    how.add_argument(
+        "--scheduler",
+        default="",
+        metavar="ADDRESS",
+        help="ask from the workers of this Dask scheduler (tcp://HOST:8786)",
+    )
     keep = parser.add_argument_group("where to keep it")
     keep.add_argument(
         "--store", default=DEFAULT_STORE, metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
@@ -132,6 +138,8 @@ def _problem(message: Message) -> str:
 def _request(args: Namespace) -> Request:
     if args.concurrency < 1 or args.attempts < 1 or args.host_timeout <= 0:
         raise SettingsError("--concurrency, --attempts and --host-timeout must be above 0")
+    if args.scheduler and args.record is not None:
+        raise SettingsError("--record and --scheduler do not go together", hint="record from this process")
     return Request(
         inventory=args.inventory,
         hives=args.hives,
@@ -144,5 +152,6 @@ def _request(args: Namespace) -> Request:
             total_seconds=args.deadline,
             attempts=args.attempts,
         ),
+        scheduler=args.scheduler,
         note=args.note,
     )

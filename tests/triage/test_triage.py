@@ -53,18 +53,17 @@ def hit(rule: str, data: str, certainty: str = "possible") -> dict[str, str]:
     }
 
 
-def finding(data: str = DLL, **changes: object) -> FindingRecord:
-    fields = {
-        "host": HOST.id,
-        "fingerprint": "75f32c7b90c5",
-        "rule_id": SIGMA_SIP,
-        "severity": "high",
-        "entity_kind": "sip",
-        "entity": f"view=native set=CryptSIPDllPutSignedDataMsg id={GUID[1:-1]}",
-        "key": KEY,
-        "details": {"shown": {"raw": data}, "rules": [hit(SIGMA_SIP, data)]},
-    }
-    return FindingRecord(**(fields | changes))
+def finding(data: str = DLL, *, details: dict[str, object] | None = None, entity_kind: str = "sip") -> FindingRecord:
+    return FindingRecord(
+        host=HOST.id,
+        fingerprint="75f32c7b90c5",
+        rule_id=SIGMA_SIP,
+        severity="high",
+        entity_kind=entity_kind,
+        entity=f"view=native set=CryptSIPDllPutSignedDataMsg id={GUID[1:-1]}",
+        key=KEY,
+        details={"shown": {"raw": data}, "rules": [hit(SIGMA_SIP, data)]} if details is None else details,
+    )
 
 
 class SqlHost:
