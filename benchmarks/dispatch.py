@@ -219,7 +219,7 @@ def ansible(running: Simulator, script: bytes, count: int, concurrency: int) -> 
         "-m",
         "raw",
         "-a",
-        "osqueryi --json",
+        COMMAND,
         "-f",
         str(concurrency),
     ]

@@ -204,7 +204,7 @@ def parse_rows(content: bytes) -> Rows:
         raise ValueError(f"not one JSON array{where}") from error
     if not _are_rows(rows):
         raise ValueError("not an array of rows with text values")
-    if "\\ud" in text.lower():
+    if "\\u" in text and "\\ud" in text.lower():
         rows = [{_whole(name): _whole(value) for name, value in row.items()} for row in rows]
     return tuple(rows)
 
