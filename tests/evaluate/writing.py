@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from fleetscan.model.registry import DEFAULT_VALUE, SUBKEY, RegistryRow
@@ -29,7 +30,7 @@ def eql(condition: str, *, kind: str = "registry") -> Rule:
 def elastic(query: str) -> Rule:
     """An Elastic rule with this query."""
     head = '[rule]\nname = "t"\nlanguage = "eql"\ntype = "eql"\nseverity = "low"\n'
-    return loaded(f"{head}query = '''\n{query}\n'''\n", "rule.toml")
+    return loaded(f"{head}query = {json.dumps(query)}\n", "rule.toml")
 
 
 def loaded(text: str, name: str) -> Rule:
