@@ -109,8 +109,8 @@ def _keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
 
 
 @contextmanager
-def fleet(folder: Path, exports: Mapping[str, Sequence[Path]]) -> Iterator[Fleet]:
-    """Hosts by address; each reads the exports it is given."""
+def fleet(folder: Path, exports: Mapping[str, Sequence[Path]], *, prefix: Sequence[str] = ()) -> Iterator[Fleet]:
+    """Hosts by address; each reads the exports it is given. ``prefix`` starts the daemon (in another namespace)."""
     require_sshd()
     port = free_port()
     (folder / "os query").mkdir(parents=True)
@@ -128,7 +128,8 @@ def fleet(folder: Path, exports: Mapping[str, Sequence[Path]]) -> Iterator[Fleet
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with (folder / "sshd.log").open("wb") as log:
-        daemon = subprocess.Popen([str(SSHD), "-D", "-e", "-f", str(config)], stderr=log, stdin=subprocess.DEVNULL)
+        words = [*prefix, str(SSHD), "-D", "-e", "-f", str(config)]
+        daemon = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
         try:
             _await(next(iter(exports)), port, daemon, folder / "sshd.log")
             yield Fleet(folder, port, tuple(exports))
