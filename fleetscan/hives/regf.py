@@ -407,7 +407,7 @@ class RegfKey:
             if name <= before and key is not subkeys[0]:
                 if name == before:
                     self.hive.damaged("two keys of one name: only one can be opened on Windows", key.offset, key)
-                elif _units(name) < _units(before):
+                elif _units(name) < _units(before) and ((before + name).isascii() or _surely_before(name, before)):
                     self.hive.damaged("subkeys out of order: Windows may not find this one", key.offset, key)
             before = name
 
@@ -483,6 +483,11 @@ def _utf16(data: bytes) -> str:
 def _units(text: str) -> bytes:
     """Text as Windows orders it: by 16-bit units."""
     return text.encode("utf-16-be", "surrogatepass")
+
+
+def _surely_before(name: str, other: str) -> bool:
+    """Does ``name`` stand before ``other`` in either case of its letters? Windows knows fewer pairs than Python."""
+    return _units(name) < _units(other) and _units(name.lower()) < _units(other.lower())
 
 
 def _hash(folded: str) -> int:
