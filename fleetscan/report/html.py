@@ -308,6 +308,7 @@ def _prevalence(item: PrevalenceLine) -> Json:
         "newOn": item.new_on,
         "severity": str(item.verdict.severity),
         "verdict": str(item.verdict.kind),
+        "stock": item.verdict.is_fine,
         "builds": [[_text(share.build), share.hosts, share.of] for share in item.builds],
     }
 

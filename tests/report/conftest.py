@@ -343,6 +343,12 @@ def ordinary_document() -> Document:
                     builds=(Prevalence(1, 3, "19045"), Prevalence(0, 1, "20348")),
                     new_on=1,
                 ),
+                PrevalenceLine(
+                    entity=stock("ws-07").entity,
+                    verdict=stock("ws-07").verdict,
+                    total=Prevalence(4, 4),
+                    builds=(Prevalence(3, 3, "19045"), Prevalence(1, 1, "20348")),
+                ),
             ),
             approvals=(ApprovalUse(pilot, 1, "active"), ApprovalUse(old, 0, "expired")),
             hosts=5,

@@ -193,6 +193,15 @@ def test_the_heat_map_can_show_scopes(document: Document, open_report: Callable[
     assert page.locator("#coverage th.cellhead").all_inner_texts() == [scope.text for scope in document.scopes]
 
 
+def test_prevalence_shows_what_is_not_stock_first(document: Document, open_report: Callable[..., Page]) -> None:
+    page = open_report(document)
+    rows = page.locator("#prevalence tr.row")
+    assert rows.count() == 1
+    assert "19045: 1 of 3, 20348: 0 of 1" in rows.first.inner_text()
+    page.get_by_label("stock Windows too").check()
+    assert rows.count() == 2
+
+
 def test_the_keyboard_reaches_search_sorting_and_details(document: Document, open_report: Callable[..., Page]) -> None:
     page = open_report(document)
     page.keyboard.press("/")

@@ -424,12 +424,13 @@
   });
 
   new List({
-    section: "prevalence", noun: "registrations", nothing: "Nothing to count.", rows: data.prevalence.map((row, n) => ({ ...row, id: String(n) })), sort: "hosts",
-    id: (row) => row.id,
+    section: "prevalence", noun: "registrations", nothing: "Nothing to count.", rows: data.prevalence, sort: "hosts",
+    hidden: (row) => row.stock, hiddenLabel: "stock Windows too",
     text: (row) => [row.entity.label, ...pairsText(row.entity.attributes), ...row.builds.map((build) => build[0])],
     columns: [
       { name: "entity", label: "Registration", sort: (row) => row.entity.label, cell: (row) => [entityCell(row.entity), el("div", { class: "under mono" }, row.entity.attributes.filter(([name]) => name === "dll" || name === "function").map((pair) => pair[1]).join("  "))] },
       severityColumn,
+      { name: "verdict", label: "Verdict", sort: (row) => row.verdict, cell: (row) => row.verdict },
       { name: "hosts", label: "On hosts", class: "narrow", sort: (row) => row.hosts, cell: (row) => `${row.hosts} of ${row.of}` },
       { name: "new", label: "New on", class: "narrow", descending: true, sort: (row) => row.newOn, cell: (row) => (row.newOn ? String(row.newOn) : "") },
       { name: "builds", label: "By build", cell: (row) => row.builds.map(([build, number, of]) => `${build || "unknown"}: ${number} of ${of}`).join(", ") },
