@@ -155,7 +155,7 @@ def _wildcards(rule: Rule) -> Iterator[tuple[str, MessageLevel, str]]:
         if any(isinstance(part, Wildcard) for part in inner) or Wildcard.ONE in test.parts:
             yield "P202", MessageLevel.NOTE, f"{test}: * and ? inside a value are wildcards"
         for part in test.parts:
-            if not isinstance(part, Wildcard) and re.search(r"[^\\][*?]", part):
+            if not isinstance(part, Wildcard) and re.search(r"\w[*?]$", part):
                 text = f"{part}: the escaped * or ? is a literal character; for a backslash and a wildcard write \\\\*"
                 yield "P202", MessageLevel.NOTE, text
 
