@@ -39,10 +39,6 @@ _PRAGMAS: Final = (
 _WRITING: Final = "fleetscan_writing"
 
 
-class StaleNumbersError(Exception):
-    """A remembered number is no longer valid, because another process pruned; the action is tried again."""
-
-
 @dataclass(frozen=True, slots=True)
 class Database:
     """An open database. ``name`` is what errors and tables show: never a password."""
@@ -71,8 +67,6 @@ class Database:
             for _ in range(ATTEMPTS - 1):
                 try:
                     return self._once(action, alone=alone)
-                except StaleNumbersError:
-                    continue
                 except DBAPIError as error:
                     if not _worth_another_try(error):
                         raise
@@ -209,8 +203,6 @@ def explained(name: str) -> Iterator[None]:
     """The one place where a database's errors become StoreError."""
     try:
         yield
-    except StaleNumbersError as error:
-        raise StoreError("the store is being pruned all the time", where=name, hint="run prune later") from error
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         what, hint = _meaning(error)
         raise StoreError(what, where=name, hint=hint) from error

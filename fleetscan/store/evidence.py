@@ -80,7 +80,9 @@ def seal_statement(connection: Connection, sweep: int) -> dict[str, object]:
         select(schema.sweep, schema.plan.c.sha256, schema.plan.c.digest, schema.plan.c.rules_digest)
         .join_from(schema.sweep, schema.plan, schema.sweep.c.plan == schema.plan.c.id)
         .where(schema.sweep.c.id == sweep)
-    ).one()
+    ).one_or_none()
+    if row is None:
+        raise StoreError("the plan of a sweep is not in the store", hint="fleetscan store verify")
     return {
         "sweep": row.name,
         "started": row.started,

@@ -14,7 +14,6 @@ from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.content import Content, content_of, microseconds, moment, parse_facts, parse_status, status_words
-from fleetscan.store.database import StaleNumbersError
 from fleetscan.store.digest import RAW_LEVEL, canonical, pack, readable, sha256
 from fleetscan.store.interface import SweepId
 
@@ -214,7 +213,7 @@ class Writer:
                 current, finished, pruned = connection.exec_driver_sql(state, (running.number,)).one()
                 if finished is not None or pruned is not None:
                     raise StoreError(f"sweep {sweep} is finished", hint="fleetscan sweep --resume continues it")
-                self._begin(connection, current)
+                self._begin(connection, _sound(current))
                 tree = self._tree(connection, content)
                 answer = self._answer(connection, content)
                 connection.exec_driver_sql(statement, (tree, answer, *times, running.number, host))
@@ -319,9 +318,13 @@ class Writer:
 def generation(connection: Connection) -> str:
     """Changes with every prune: numbers remembered under another one may be gone."""
     value = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "generation")).scalar()
+    return _sound(value)
+
+
+def _sound(value: str | None) -> str:
     if value is None:
-        raise StaleNumbersError
-    return str(value)
+        raise StoreError("a part of the store is missing", hint="restore it from a backup")
+    return value
 
 
 def plan_bytes(plan: PlanRecord) -> bytes:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -13,8 +15,11 @@ from fleetscan.model.host import HostId
 from fleetscan.model.snapshot import BlindSpot, Reason, Unreachable
 from fleetscan.store.interface import Baseline, SweepHost, SweepId
 from fleetscan.store.records import EntityRecord, FindingRecord
+from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fleetscan.store.sql import SqlStore
     from tests.store.conftest import Fleet
 
@@ -235,3 +240,49 @@ def test_prune_counts_from_the_clock_that_it_is_given(store: SqlStore, fleet: ty
     fleet.sweep(store, {"a": ALL})
     assert store.prune(90, now=fleet.start + timedelta(days=90)).sweeps == ()
     assert store.prune(90, now=fleet.start + timedelta(days=90, seconds=1)).sweeps == (old,)
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("DELETE FROM plan", "the plan of a sweep is not in the store"),
+        ("DELETE FROM sweep WHERE id = 1", "the sweep is not in the store any more"),
+    ],
+)
+def test_what_only_a_foreign_program_can_delete_is_noticed(
+    tmp_path: Path, fleet: type[Fleet], statement: str, words: str
+) -> None:
+    """SQLite keeps its references only for programs that ask it to."""
+    with open_store(tmp_path / "store.db") as store:
+        fleet.sweep(store, {"a": ALL})
+        with closing(sqlite3.connect(tmp_path / "store.db")) as other:
+            other.execute(statement)
+            other.commit()
+        assert words in [problem.what for problem in store.verify().problems]
+
+
+def test_a_status_of_an_unknown_kind_is_damage(store: SqlStore, fleet: type[Fleet], execute: Execute) -> None:
+    sweep = fleet.sweep(store, {"a": ALL})
+    for record in ('["gone","","",[]]', '["partial","no such reason","",[]]', "[]", "3"):
+        value = f"CAST('{record}' AS BLOB)" if store.database.is_sqlite else f"'{record}'::bytea"
+        execute(f"UPDATE status SET record = {value}")
+        with pytest.raises(StoreError, match="damaged"):
+            store.tree(sweep, HostId("a"))
+
+
+def test_a_sweep_that_is_not_there_cannot_be_written(store: SqlStore, fleet: type[Fleet]) -> None:
+    sweep = SweepId("20200101-000000-0000")
+    for act in (
+        lambda: store.finish_sweep(sweep, finished=fleet.start, outcome="complete"),
+        lambda: store.reopen_sweep(sweep),
+        lambda: store.put(sweep, fleet.result("a", ALL)),
+    ):
+        with pytest.raises(StoreError, match="there is no sweep"):
+            act()
+
+
+def test_a_sweep_is_compared_with_nothing_that_is_not_there(store: SqlStore, fleet: type[Fleet]) -> None:
+    sweep = fleet.sweep(store, {"a": ALL})
+    for sides in ((sweep, SweepId("nope")), (SweepId("nope"), sweep)):
+        with pytest.raises(StoreError, match="there is no sweep nope"):
+            list(store.changed(*sides))
