@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from fleetscan.engines.interface import Answers
-from fleetscan.engines.registry_table.blind_spots import DAMAGE, MISSING_HIVE, Witness
+from fleetscan.engines.registry_table.blind_spots import DAMAGE, Witness
 from fleetscan.engines.registry_table.database import Database
 from fleetscan.engines.registry_table.errors import DeadlineError, SqlError
 from fleetscan.engines.registry_table.printer import json_rows
@@ -69,8 +69,7 @@ class _Asking:
 
     def answers(self, statements: Sequence[Statement], registry: Registry, witness: Witness) -> Answers:
         answers = {statement.id: self._answer(statement) for statement in statements}
-        for key in self._missing:
-            witness.see(MISSING_HIVE, key, "the collection lacks this hive; nothing is known of what lies below")
+        # A missing hive is no blind spot of the table: ``missing`` narrows the coverage of the scopes below it.
         for damage in self._database.damages():
             witness.see(DAMAGE, damage.key or damage.file, str(damage))
         return Answers(
