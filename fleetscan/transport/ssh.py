@@ -185,8 +185,9 @@ def _socket(
 
 def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], seconds: float) -> None:
     transport.daemon = True
-    transport.banner_timeout = seconds
-    transport.handshake_timeout = seconds
+    # Longer than what is waited for here: the library's own timeouts do not say that they are timeouts.
+    transport.banner_timeout = seconds + _GRACE
+    transport.handshake_timeout = seconds + _GRACE
     _prefer(transport, pinned)
     transport.start_client(timeout=seconds)
     if not transport.initial_kex_done:

@@ -83,6 +83,27 @@ def test_a_certificate_of_the_trusted_authority_logs_in(ssh_fleet: Fleet) -> Non
     assert alone.reason == Reason.AUTH
 
 
+def test_the_agent_is_asked_where_it_may_be(ssh_fleet: Fleet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    socket = tmp_path / "agent"
+    agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
+    try:
+        end = time.monotonic() + 5
+        while not socket.exists() and time.monotonic() < end:
+            time.sleep(0.02)
+        monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
+        monkeypatch.setenv("HOME", str(tmp_path))
+        subprocess.run(["ssh-add", "-q", str(ssh_fleet.folder / "id_ed25519")], check=True, capture_output=True)
+        address = ssh_fleet.addresses[0]
+        assert isinstance(ask(ssh_fleet.host(address, identity_file=None, agent=True, user="root")), Answered)
+        refused = ask(ssh_fleet.host(address, identity_file=None, agent=False, user="root"))
+    finally:
+        agent.terminate()
+        agent.wait(5)
+    assert isinstance(refused, Failed)
+    assert refused.reason == Reason.AUTH
+    assert "no key and no password for root" in refused.detail
+
+
 def test_a_chain_of_jumps_leads_to_the_host(ssh_fleet: Fleet) -> None:
     first, second, third = ssh_fleet.addresses[:3]
     user = "root" if os.geteuid() == 0 else os.environ["USER"]
