@@ -128,7 +128,7 @@ class Shell:
         """Run a script; 0, or 1 if any chunk or command failed, or the code of ``.exit``."""
         failures, start = 0, 0
         gathered: list[str] = []
-        for number, line in enumerate((line.rstrip("\r\n") for line in lines), 1):
+        for number, line in enumerate(map(_c_line, lines), 1):
             if not gathered and not line.strip():
                 continue
             if not gathered and line.startswith("."):
@@ -301,6 +301,11 @@ _COMMANDS: Final[Mapping[str, Callable[[Shell, Sequence[str]], bool]]] = {
 }
 
 _WORD = re.compile(r"""'([^']*)'?|"((?:[^"\\]|\\.)*)"?|(\S+)""")
+
+
+def _c_line(line: str) -> str:
+    """A line as the shell, a C program, sees it: it ends at a NUL."""
+    return line.rstrip("\r\n").partition("\0")[0]
 
 
 def _words(line: str) -> list[str]:

@@ -30,18 +30,21 @@ if TYPE_CHECKING:
     from fleetscan.planner.plan import Answer, Statement
 
 DEFAULT_BYTES = 256 * 1024 * 1024
+DEFAULT_SECONDS = 300.0
 
 
 class EmbeddedEngine:
     """Opens the hives for each call; keeps nothing between calls, so that any thread may call."""
 
-    def __init__(self, *, max_bytes: int = DEFAULT_BYTES) -> None:
-        """``max_bytes`` bounds the text of one statement's answer."""
+    def __init__(self, *, max_bytes: int = DEFAULT_BYTES, max_seconds: float = DEFAULT_SECONDS) -> None:
+        """``max_bytes`` bounds the text of one statement's answer, ``max_seconds`` a call that has no deadline."""
         self._max_bytes = max_bytes
+        self._max_seconds = max_seconds
 
     def ask(self, host: Host, statements: Sequence[Statement], *, deadline: float | None = None) -> Answers:
         """See Engine.ask."""
         witness = Witness()
+        limit = time.monotonic() + self._max_seconds if deadline is None else deadline
         try:
             behaviour = behaviour_of(str(host.settings.get("osquery_version") or "") or None)
             registry = load(machine_in(_paths(host), str(host.settings.get("machine") or "")))
@@ -51,7 +54,7 @@ class EmbeddedEngine:
         except SettingsError as error:
             return _nothing(statements, Reason.NOT_ASKED, str(error))
         try:
-            return _Asking(database, deadline, self._max_bytes).answers(statements, registry, witness)
+            return _Asking(database, limit, self._max_bytes).answers(statements, registry, witness)
         finally:
             database.close()
 
@@ -59,7 +62,7 @@ class EmbeddedEngine:
 class _Asking:
     """One call of the engine."""
 
-    def __init__(self, database: Database, deadline: float | None, max_bytes: int) -> None:
+    def __init__(self, database: Database, deadline: float, max_bytes: int) -> None:
         self._database = database
         self._database.deadline = deadline
         self._deadline = deadline
@@ -81,7 +84,7 @@ class _Asking:
         )
 
     def _answer(self, statement: Statement) -> Answer:
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        if time.monotonic() > self._deadline:
             return Failed(Reason.DEADLINE, "not asked before the deadline")
         opened = self._database.keys_opened
         rows: list[dict[str, str]] = []

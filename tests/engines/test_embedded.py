@@ -122,6 +122,28 @@ def test_deadline_stops_an_endless_statement(export: Path) -> None:
     assert answers.answers["q1"] == Failed(Reason.DEADLINE, "not asked before the deadline")
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        r"SELECT count(*) FROM registry WHERE key LIKE 'HKEY_LOCAL_MACHINE\SOFTWARE\%%'",
+        r"""WITH RECURSIVE walk(path, type) AS (SELECT 'HKEY_LOCAL_MACHINE\SOFTWARE', 'subkey' UNION ALL
+        SELECT r.path, r.type FROM walk w CROSS JOIN registry r WHERE w.type = 'subkey' AND r.key = w.path)
+        SELECT count(*) FROM walk""",
+    ],
+    ids=["pattern", "walk"],
+)
+def test_keys_that_open_as_their_own_parent_do_not_hang_it(tmp_path: Path, sql: str) -> None:
+    blank = "".join(rf"[HKEY_LOCAL_MACHINE\SOFTWARE\Vendor\{name}]" + "\n\n" for name in (" ", "  "))
+    file = tmp_path / "hostile.reg"
+    file.write_text(f"{EXPORT}\n{blank}", encoding="utf-16")
+    started = time.monotonic()
+
+    (answer,) = ask(file, sql, engine=EmbeddedEngine(max_seconds=0.5)).answers.values()
+
+    assert answer == Failed(Reason.DEADLINE, "stopped at the deadline")
+    assert time.monotonic() - started < 10
+
+
 def test_answer_is_bounded_in_bytes(export: Path) -> None:
     answers = ask(export, ENDLESS, "SELECT 1 AS one", engine=EmbeddedEngine(max_bytes=10_000))
 

@@ -100,6 +100,9 @@ class Database:
             raise SqlError(message_of(error), code=getattr(error, "result", SQL_ERROR) & 0xFF) from error
         except UnicodeError as error:
             raise SqlError("text that is no valid Unicode") from error
+        except ValueError as error:
+            # apsw refuses a NUL in the text, where SQLite would stop reading.
+            raise SqlError(str(error)) from error
         finally:
             cursor.close(True)  # noqa: FBT003 - apsw takes it by position
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from fleetscan.engines.registry_table.errors import SqlError
 from fleetscan.model.registry import HIVE_ROOTS
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
 
 BLANKS = " \t\n\v\f\r"
 MAX_ROUNDS = 32
+MAX_KEYS = 1_000_000
+"""Keys one pattern may expand to. A subkey with a blank name opens as its own parent, so that two of them make the
+number of paths double at every level; osquery has no bound but its watchdog."""
 RECURSIVE = "%%"
 
 
@@ -69,7 +73,12 @@ def expand_path_pattern(pattern: str, lister: Lister) -> set[str]:
 
 def _children(keys: set[str], lister: Lister) -> set[str]:
     # The order of listing matters for the cost where a failure ends it: osquery keeps a sorted set.
-    return {path for key in in_byte_order(keys) for path in lister.subkey_paths(key)}
+    found: set[str] = set()
+    for key in in_byte_order(keys):
+        found.update(lister.subkey_paths(key))
+        if len(found) > MAX_KEYS:
+            raise SqlError(f"a pattern expands to more than {MAX_KEYS} keys", hint="a pattern that starts deeper")
+    return found
 
 
 def _grow(keys: set[str], pattern: str, lister: Lister) -> set[str]:
