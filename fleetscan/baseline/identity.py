@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -36,27 +37,53 @@ def unit_of(row: RegistryRow) -> str:
     return f"{key}\\{fold(row.name)}" if row.is_subkey else key
 
 
+@dataclass(frozen=True, slots=True)
+class Units:
+    """Rows as a set and by unit; made once for a block that many hosts share."""
+
+    rows: frozenset[RegistryRow]
+    by_unit: Mapping[str, tuple[RegistryRow, ...]]
+    repeated: tuple[RegistryRow, ...]
+    """Rows that occur again: a value name shown twice is a trace of hiding."""
+
+    @classmethod
+    def of(cls, rows: Iterable[RegistryRow]) -> Units:
+        """Arrange rows."""
+        table = tuple(rows)
+        by_unit: dict[str, list[RegistryRow]] = {}
+        for row in table:
+            by_unit.setdefault(unit_of(row), []).append(row)
+        return cls(frozenset(table), {unit: tuple(found) for unit, found in by_unit.items()}, _repeated(table))
+
+
+def _repeated(rows: tuple[RegistryRow, ...]) -> tuple[RegistryRow, ...]:
+    if len(frozenset(rows)) == len(rows):
+        return ()
+    return tuple(row for row, count in Counter(rows).items() for _ in range(count - 1))
+
+
 def changed_rows(
-    before: Iterable[RegistryRow], after: Iterable[RegistryRow]
+    before: Units, after: tuple[RegistryRow, ...]
 ) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
-    """Both sides reduced to the units that differ: what is equal on both sides is not decoded at all."""
-    old, new = _bag(before), _bag(after)
-    units = {unit_of(row) for row in old.keys() ^ new.keys()}
-    units |= {unit_of(row) for row in old.keys() & new.keys() if old[row] != new[row]}
+    """Both sides reduced to the units that differ: what is equal on both sides is not decoded at all.
+
+    Only rows that differ are looked at one by one; those of ``after`` that are equal come from the index of ``before``.
+    """
+    new = frozenset(after)
+    gone, come = before.rows - new, new - before.rows
+    again = _repeated(after) if len(new) != len(after) else ()
+    units = {unit_of(row) for row in (*gone, *come)}
+    if again != before.repeated:
+        units |= {unit_of(row) for row in (*again, *before.repeated)}
     if not units:
         return (), ()
-    return _within(old, units), _within(new, units)
+    old_rows = tuple(row for unit in sorted(units) for row in before.by_unit.get(unit, ()))
+    kept = tuple(row for row in dict.fromkeys(old_rows) if row not in gone)
+    return old_rows, (*kept, *sorted(come, key=_content), *(row for row in again if unit_of(row) in units))
 
 
-def _bag(rows: Iterable[RegistryRow]) -> dict[RegistryRow, int]:
-    bag: dict[RegistryRow, int] = {}
-    for row in rows:
-        bag[row] = bag.get(row, 0) + 1
-    return bag
-
-
-def _within(bag: Mapping[RegistryRow, int], units: set[str]) -> tuple[RegistryRow, ...]:
-    return tuple(row for row, count in bag.items() if unit_of(row) in units for _ in range(count))
+def _content(row: RegistryRow) -> tuple[str, ...]:
+    return row.key, row.name, row.type, row.data
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

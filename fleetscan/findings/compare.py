@@ -10,7 +10,7 @@ from fleetscan.baseline.grade import grade
 from fleetscan.baseline.identity import Coverage, changed_rows
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
-from fleetscan.findings.reading import SCOPES, USERS, HostGroup, Judge, Outlook, coverage_of
+from fleetscan.findings.reading import LISTINGS, SCOPES, USERS, HostGroup, Judge, Outlook, coverage_of
 from fleetscan.model.host import HostId
 from fleetscan.store.interface import SweepId
 
@@ -56,7 +56,7 @@ class Comparer:
         new = {cell.scope_id: cell for cell in after.cells if cell.scope_id in SCOPES}
         changed = {scope for scope in old.keys() & new.keys() if not _same(old[scope], new[scope])}
         if changed & USERS:
-            changed |= USERS & old.keys() & new.keys()
+            changed |= LISTINGS & old.keys() & new.keys()
         pair = _Pair(
             tuple(old[scope] for scope in sorted(changed)),
             tuple(new[scope] for scope in sorted(changed)),
@@ -81,9 +81,12 @@ class Comparer:
         return tuple(graded), tuple(gaps)
 
     def _part(self, cells: Sequence[tuple[Cell, Cell]], pair: _Pair) -> tuple[list[Graded], list[tuple[Entity, str]]]:
-        old_rows = [row for old, _ in cells for row in self.judge.rows(old.block)]
-        new_rows = [row for _, new in cells for row in self.judge.rows(new.block)]
-        before_rows, after_rows = changed_rows(old_rows, new_rows)
+        before_rows: list[RegistryRow] = []
+        after_rows: list[RegistryRow] = []
+        for old, new in cells:
+            old_rows, new_rows = self._differing(old, new)
+            before_rows += old_rows
+            after_rows += new_rows
         before = self._judged(before_rows, [old for old, _ in cells], pair.outlooks[0])
         after = self._judged(after_rows, [new for _, new in cells], pair.outlooks[1])
         found = diff(_side(before, pair.coverages[0]), _side(after, pair.coverages[1]))
@@ -91,7 +94,12 @@ class Comparer:
             (gap.entity, f"{gap.side}: {gap.reason}") for gap in found.not_comparable
         ]
 
-    def _judged(self, rows: tuple[RegistryRow, ...], cells: Sequence[Cell], outlook: Outlook) -> tuple[Judged, ...]:
+    def _differing(self, old: Cell, new: Cell) -> tuple[Sequence[RegistryRow], Sequence[RegistryRow]]:
+        if old.scope_id in LISTINGS:
+            return self.judge.rows(old.block), self.judge.rows(new.block)
+        return changed_rows(self.judge.units(old.block), self.judge.rows(new.block))
+
+    def _judged(self, rows: Sequence[RegistryRow], cells: Sequence[Cell], outlook: Outlook) -> tuple[Judged, ...]:
         unproven = tuple(key for cell in cells for key in cell.unproven)
         entities = decode(rows, outlook.facts, unproven=unproven, known=self.judge.known)
         return judge_all(entities, outlook.facts, known=self.judge.known)
@@ -144,9 +152,9 @@ def _partial(judge: Judge, place: Sequence[str], cells: list[Cell]) -> HostGroup
     sweep, host = SweepId(place[0]), HostId(place[1])
     outlook = Outlook.of(judge.store.facts(sweep, host))
     if any(cell.scope_id in USERS for cell in cells):
-        # Who was logged on decides what a missing user entity means: the users' scopes are read as a whole.
+        # Who was logged on decides what a missing entity of a user means.
         named = {cell.scope_id for cell in cells}
         tree = judge.store.tree(sweep, host)
-        cells = [*cells, *(cell for scope, cell in tree.items() if scope in USERS - named)]
-    users = judge.index_of(tuple(cell for cell in cells if cell.scope_id in USERS), outlook)
+        cells = [*cells, *(cell for scope, cell in tree.items() if scope in LISTINGS - named)]
+    users = judge.index_of(tuple(cell for cell in cells if cell.scope_id in LISTINGS), outlook)
     return HostGroup((host,), outlook, tuple(cells), users, (), coverage_of(tuple(cells), users))

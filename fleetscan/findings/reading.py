@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleetscan.baseline.identity import Coverage, CoveredArea
+from fleetscan.baseline.identity import Coverage, CoveredArea, Units
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.blind_spots import LINK, with_blind_spots
 from fleetscan.domain.decode import decode
@@ -39,7 +39,9 @@ SCOPES = {scope.id: scope for scope in AREAS}
 _PROFILE_LIST, _CURRENT_VERSION = (
     next(scope.id for scope in AREAS if scope.elements[-1:] == (name,)) for name in ("ProfileList", "CurrentVersion")
 )
-USERS = frozenset(scope_id for scope_id, scope in SCOPES.items() if scope.root == HKU) | {_PROFILE_LIST}
+LISTINGS = frozenset({_PROFILE_LIST, *(scope.id for scope in AREAS if scope.root == HKU and not scope.elements)})
+"""The scopes that say who has a profile and whose hive is loaded."""
+USERS = frozenset(scope_id for scope_id, scope in SCOPES.items() if scope.root == HKU) | LISTINGS
 """Scopes that are decoded together: who is known, who is loaded, and what stands in the loaded hives."""
 
 
@@ -91,6 +93,7 @@ class Judge:
     known: KnownGood
     find_hits: HitFinder
     _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
+    _units: dict[BlockId | None, Units] = field(default_factory=dict)
     _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
     _indexes: dict[tuple[object, ...], EntityIndex] = field(default_factory=dict)
     _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
@@ -102,6 +105,12 @@ class Judge:
         if block not in self._rows:
             self._rows[block] = self.store.block(block)
         return self._rows[block]
+
+    def units(self, block: BlockId | None) -> Units:
+        """The rows of a block by unit."""
+        if block not in self._units:
+            self._units[block] = Units.of(self.rows(block))
+        return self._units[block]
 
     def groups(self, sweep: SweepId) -> Iterator[HostGroup]:
         """Every distinct answer of a sweep with the hosts that gave it."""

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscan.baseline.diff import Change, ChangeKind, Diff, Side, apply, diff, reverse
-from fleetscan.baseline.identity import Coverage, CoveredArea, changed_rows
+from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_rows
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.decode import decode
 from fleetscan.model.registry import RegistryRow
@@ -101,7 +101,7 @@ def test_the_order_of_rows_changes_nothing(rows: list[RegistryRow], shuffler: ra
 @settings(max_examples=60, deadline=None)
 @given(machines, machines)
 def test_decoding_only_what_differs_finds_the_same(before: list[RegistryRow], after: list[RegistryRow]) -> None:
-    old, new = changed_rows(before, after)
+    old, new = changed_rows(Units.of(before), tuple(after))
     small, whole = diff(Side(decode(old)), Side(decode(new))), compare(before, after)
     assert [summary(change) for change in small.changes] == [summary(change) for change in whole.changes]
 
