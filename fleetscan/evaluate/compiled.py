@@ -9,7 +9,8 @@ from functools import partial
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from fleetscan.evaluate.matching import outcome, text_matcher
+from fleetscan.evaluate.data import DEFAULT_ENVIRONMENT
+from fleetscan.evaluate.matching import outcome, text_matcher, variants_of
 from fleetscan.model.registry import fold
 from fleetscan.model.rule import And, Dialect, Field, Match, Not, Or, Subject, TextPattern, Wildcard
 from fleetscan.model.truth import Truth
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
     Decide = Callable[[View], Truth]
 
+_PRESENT = frozenset({Subject.VALUE, Subject.KEY})
 _GROUPED = (Field.PATH, Field.VALUE_NAME, Field.DATA)
 _FALSE, _UNKNOWN, _TRUE = Truth.FALSE, Truth.UNKNOWN, Truth.TRUE
+_NEGATED = (_TRUE, _UNKNOWN, _FALSE)
 
 
 def compiled(expr: Expr, dialect: Dialect) -> Decide:
@@ -35,7 +38,7 @@ def compiled(expr: Expr, dialect: Dialect) -> Decide:
             return _leaf(expr, dialect)
         case Not():
             inner = compiled(expr.operand, dialect)
-            return lambda view: Truth.negate(inner(view))
+            return lambda view: _NEGATED[inner(view)]
         case And():
             return partial(_all, tuple(_operands(expr, dialect, ())))
         case Or():
@@ -83,7 +86,31 @@ def _leaf(match: Match, dialect: Dialect) -> Decide:
     if match.field is Field.EVENT_KIND:
         table = {(kind, added): event_truth(match, kind, added=added) for kind in Subject for added in (False, True)}
         return lambda view: table[view.kind, view.added]
+    if match.field is Field.NEW_NAME and isinstance(match.test, TextPattern):
+        named = _group(Field.PATH, [match.test])
+        return lambda view: _UNKNOWN if view.kind in _PRESENT and named(view) is _TRUE else _FALSE
+    if match.field is Field.DATA and isinstance(match.test, TextPattern) and match.name != "NewValue":
+        return _percent(match)
     return lambda view: outcome(match, view).truth
+
+
+def _percent(match: Match) -> Decide:
+    """A pattern with a percent sign (D4, D5): its variants are known beforehand where the environment is."""
+    if not isinstance(match.test, TextPattern) or match.test.cased:
+        return lambda view: outcome(match, view).truth
+    plain = _group(Field.DATA, [match.test, *_tests(variants_of(match, None))])
+    expanded = _group(Field.DATA, [match.test, *_tests(variants_of(match, tuple(sorted(DEFAULT_ENVIRONMENT.items()))))])
+
+    def decide(view: View) -> Truth:
+        if view.context.environment is not None:
+            return outcome(match, view).truth
+        return expanded(view) if view.expandable else plain(view)
+
+    return decide
+
+
+def _tests(variants: Sequence[tuple[str, Match]]) -> list[TextPattern]:
+    return [match.test for _, match in variants if isinstance(match.test, TextPattern)]
 
 
 def _never(_view: View) -> Truth:
@@ -149,6 +176,8 @@ def _any_text(field: Field, tests: Sequence[TextPattern]) -> Callable[[str], boo
                 ends.append(text)
             case (Wildcard.ANY, str(text), Wildcard.ANY):
                 inner.append(text)
+            case (Wildcard.ANY,):
+                starts.append("")
             case _:
                 others.append(text_matcher(test, field).matches_folded)
     return _combined(whole, tuple(starts), tuple(ends), tuple(inner), tuple(others))
@@ -161,9 +190,9 @@ def _combined(
     inner: tuple[str, ...],
     others: tuple[Callable[[str], bool], ...],
 ) -> Callable[[str], bool]:
-    if len(inner) == 1 and not (whole or starts or ends or others):
-        only = inner[0]
-        return lambda text: only in text
+    kinds = [bool(kind) for kind in (whole, starts, ends, inner, others)]
+    if kinds.count(True) == 1:
+        return _single(whole, starts, ends, inner, others)
 
     def holds(text: str) -> bool:
         if text in whole or text.startswith(starts) or text.endswith(ends):
@@ -174,6 +203,35 @@ def _combined(
         return any(other(text) for other in others)
 
     return holds
+
+
+def _single(
+    whole: set[str],
+    starts: tuple[str, ...],
+    ends: tuple[str, ...],
+    inner: tuple[str, ...],
+    others: tuple[Callable[[str], bool], ...],
+) -> Callable[[str], bool]:
+    """As ``_combined``, where the patterns are all of one kind."""
+    if whole:
+        return whole.__contains__
+    if starts:
+        return lambda text: text.startswith(starts)
+    if ends:
+        return lambda text: text.endswith(ends)
+    if len(inner) == 1:
+        only = inner[0]
+        return lambda text: only in text
+    if inner:
+
+        def holds(text: str) -> bool:
+            for run in inner:  # noqa: SIM110 - a generator costs more than the test
+                if run in text:
+                    return True
+            return False
+
+        return holds
+    return others[0] if len(others) == 1 else lambda text: any(holds(text) for holds in others)
 
 
 def _weight(expr: Expr) -> int:

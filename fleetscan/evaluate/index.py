@@ -28,6 +28,7 @@ MAX_ALTERNATIVES = 64
 """A condition with more alternatives is tried on every row."""
 
 _DEFAULT = fold(DEFAULT_VALUE)
+_FULL_NAMES = frozenset({Field.PATH, Field.NEW_NAME})
 _KEYS_REMEMBERED = 1 << 17
 
 
@@ -58,40 +59,74 @@ class Index(Generic[T]):
                     self._by_element[element].append(number)
             else:
                 self._everywhere.append(number)
-        self._below: dict[tuple[str, int | None], tuple[dict[str, list[T]], list[T]]] = {}
+        self._below: dict[tuple[str, int | None], _Below[T]] = {}
 
     def candidates(self, key: str, name: str, current: int | None) -> Sequence[T]:
         """The items whose condition may not be FALSE on something of that name in that key."""
         if "\\" in name:
-            return [
-                entry.item for entry in self._entries
-            ]  # it ends in elements of its own; too rare to be clever about
-        found = self._below.get((key, current))
-        if found is None:
+            return [entry.item for entry in self._entries]  # it ends in elements of its own; too rare to index
+        below = self._below.get((key, current))
+        if below is None:
             if len(self._below) >= _KEYS_REMEMBERED:
                 self._below.clear()
-            found = self._below[key, current] = self._split(self._in_key(key, current))
-        by_name, any_name = found
-        if not by_name:
-            return any_name
-        named = by_name.get(fold(name) or _DEFAULT)
-        return any_name if named is None else named
+            below = self._below[key, current] = self._in_key(folded_spellings(key, current))
+        folded = fold(name) or _DEFAULT
+        found = below.by_name.get(folded, below.any_name) if below.by_name else below.any_name
+        asking = [ask.entry.item for ask in below.asking if ask.allows(folded)]
+        return [*found, *asking] if asking else found
 
-    def _in_key(self, key: str, current: int | None) -> list[_Entry[T]]:
-        keys = folded_spellings(key, current)
+    def _in_key(self, keys: Sequence[str]) -> _Below[T]:
         numbers = set(self._everywhere)
         for element in {element for spelling in keys for element in spelling.split("\\")}:
             numbers.update(self._by_element.get(element, ()))
-        entries = [self._entries[number] for number in sorted(numbers)]
-        return [entry for entry in entries if entry.runs is None or any(can_stand(run, keys) for run in entry.runs)]
+        sure: list[_Entry[T]] = []
+        asking: list[_Ask[T]] = []
+        for entry in (self._entries[number] for number in sorted(numbers)):
+            if entry.runs is None or any(run in key for run in entry.runs for key in keys):
+                sure.append(entry)
+            elif (ask := _ask(entry, keys)) is not None:
+                asking.append(ask)
+        names = {name for entry in sure for name in entry.names or ()}
+        by_name = {name: [e.item for e in sure if e.names is None or name in e.names] for name in names}
+        return _Below(by_name, [entry.item for entry in sure if entry.names is None], asking)
 
-    def _split(self, entries: list[_Entry[T]]) -> tuple[dict[str, list[T]], list[T]]:
-        """Items by last element, each list with those that take any, and the latter by themselves."""
-        names = {name for entry in entries for name in entry.names or ()}
-        by_name = {
-            name: [entry.item for entry in entries if entry.names is None or name in entry.names] for name in names
-        }
-        return by_name, [entry.item for entry in entries if entry.names is None]
+
+@dataclass(frozen=True, slots=True)
+class _Ask(Generic[T]):
+    """An entry of which a run stands in the full name only if the last element starts so, or holds that."""
+
+    entry: _Entry[T]
+    starts: tuple[str, ...]
+    parts: tuple[str, ...]
+
+    def allows(self, name: str) -> bool:
+        if self.entry.names is not None and name not in self.entry.names:
+            return False
+        return name.startswith(self.starts) or any(part in name for part in self.parts)
+
+
+@dataclass(frozen=True, slots=True)
+class _Below(Generic[T]):
+    """What can match in one key: items by last element, items for any, and those that depend on the last element."""
+
+    by_name: dict[str, list[T]]
+    any_name: list[T]
+    asking: list[_Ask[T]]
+
+
+def _ask(entry: _Entry[T], keys: Sequence[str]) -> _Ask[T] | None:
+    """What an entry asks of the last element, or None if none of its runs can reach from these keys into it."""
+    starts: list[str] = []
+    parts: list[str] = []
+    for run in entry.runs or ():
+        # EQL also spells a key with a backslash at its end: there the run's own last one may be that.
+        body = run.removesuffix("\\")
+        head, separator, tail = body.rpartition("\\")
+        if not separator:
+            parts.append(body)
+        elif any(key.endswith(f"{head}\\") for key in keys):
+            starts.append(tail)
+    return _Ask(entry, tuple(starts), tuple(parts)) if starts or parts else None
 
 
 def _needed(expr: Expr, of_match: Callable[[Match], str | None]) -> Needed:
@@ -116,7 +151,7 @@ def _needed(expr: Expr, of_match: Callable[[Match], str | None]) -> Needed:
 
 
 def _run(match: Match) -> str | None:
-    if match.field is not Field.PATH or not isinstance(match.test, TextPattern):
+    if match.field not in _FULL_NAMES or not isinstance(match.test, TextPattern):
         return None
     return fold(max((part for part in match.test.parts if not isinstance(part, Wildcard)), key=len, default="")) or None
 
@@ -127,7 +162,7 @@ def _name(match: Match) -> str | None:
         return None
     if match.field is Field.VALUE_NAME and match.test.is_literal:
         return fold(str(match.test)) or _DEFAULT
-    if match.field is Field.PATH and match.test.parts:
+    if match.field in _FULL_NAMES and match.test.parts:
         tail = match.test.parts[-1]
         _, separator, last = tail.rpartition("\\") if isinstance(tail, str) else ("", "", "")
         # A tail that ends in a backslash is the unnamed value or a key of EQL: any name.
@@ -148,15 +183,3 @@ def _elements(run: str) -> list[str]:
     """
     inner = run.split("\\")[1:-1]
     return inner[:-1] if run.endswith("\\") else inner
-
-
-def can_stand(run: str, keys: Sequence[str]) -> bool:
-    r"""Can the run stand in the name of something in a key (its spellings folded, each with its last backslash)?
-
-    Wholly in the key; or its last element begins the name; or, if it ends in a backslash, that is the one EQL adds.
-    """
-    head, separator, tail = run.rpartition("\\")
-    if not separator or (not tail and "\\" not in head):
-        return True
-    endings = [head + "\\"] if tail else [head + "\\", head.rpartition("\\")[0] + "\\"]
-    return any(run in key or any(map(key.endswith, endings)) for key in keys)

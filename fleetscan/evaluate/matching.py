@@ -205,7 +205,7 @@ def _variants(match: Match, view: View) -> Iterable[tuple[str, Match]]:
     if not _has_percent(match.test):
         return ()
     environment = view.environment if view.expandable and isinstance(match.test, TextPattern) else None
-    return _variants_of(match, tuple(sorted(environment.items())) if environment is not None else None)
+    return variants_of(match, tuple(sorted(environment.items())) if environment is not None else None)
 
 
 def _has_percent(test: object) -> bool:
@@ -215,7 +215,8 @@ def _has_percent(test: object) -> bool:
 
 
 @lru_cache(maxsize=4096)
-def _variants_of(match: Match, environment: tuple[tuple[str, str], ...] | None) -> tuple[tuple[str, Match], ...]:
+def variants_of(match: Match, environment: tuple[tuple[str, str], ...] | None) -> tuple[tuple[str, Match], ...]:
+    """A Match as D4 and, with an environment, D5(a) let it be tried besides, with the words that say so."""
     if isinstance(match.test, RegexPattern):
         single = replace(match.test, source=match.test.source.replace("%%", "%"))
         return (("with %% read as %", replace(match, test=single)),)
