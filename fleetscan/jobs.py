@@ -111,7 +111,7 @@ def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: thr
             now=world.now(),
             baseline=_baseline(store, job, sweep),
             approvals=[jobs.folder / path for path in job.approvals],
-            inventory=prepared.inventory.source,
+            inventory=prepared.request.source,
         )
         problems = tuple(_write_reports(jobs, job, judged.document, world))
         outbox = Outbox(jobs.folder / OUTBOX)

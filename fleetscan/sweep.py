@@ -46,6 +46,11 @@ class Request:
     """Address of a Dask scheduler whose workers ask the hosts; empty: this process asks them."""
     note: str = ""
 
+    @property
+    def source(self) -> str:
+        """Option and value that name the hosts on the command line."""
+        return f"-i {self.inventory}" if self.inventory else f"--hives {self.hives}"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:

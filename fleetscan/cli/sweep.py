@@ -103,7 +103,7 @@ def run(
         sweep = _asked(args, prepared, store, engines, now)
         if sweep is None:
             return ExitCode.INCOMPLETE
-        return write_outputs(args, store, sweep, prepared.report.rules, now=now(), inventory=prepared.inventory.source)
+        return write_outputs(args, store, sweep, prepared.report.rules, now=now(), inventory=prepared.request.source)
 
 
 def _asked(

@@ -27,6 +27,9 @@ class Step:
 
 
 DEFAULT_STORE = "fleetscan.db"
+ROLLING = "auto"
+"""The rolling baseline has no stored name: ``fleetscan diff`` compares with the sweep before by itself."""
+
 _PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 
 
@@ -48,10 +51,8 @@ def _steps(document: Document) -> Iterator[Step]:
             f"fleetscan baseline create first --sweep {sweep}{store}",
         )
     if document.assessment.changes or document.states[FindingState.GONE]:
-        yield Step(
-            "See every difference, attribute by attribute.",
-            f"fleetscan diff {_word(document.sweep.baseline)} {sweep}{store}",
-        )
+        base = "" if document.sweep.baseline == ROLLING else f" {_word(document.sweep.baseline)} {sweep}"
+        yield Step("See every difference, attribute by attribute.", f"fleetscan diff{base}{store}")
     compared = f" --baseline {_word(document.sweep.baseline)}" if document.sweep.baseline else ""
     yield Step(
         "Hand it on: a page for people, a CSV package for auditors.",
@@ -77,14 +78,15 @@ def _for_lost_hosts(document: Document, lost: list[HostReport]) -> Iterator[Step
     if strangers:
         yield Step(
             f"{_hosts(strangers)} showed an unknown or changed host key: compare it before you trust it.",
-            f"fleetscan hosts trust {_word(strangers[0].name)}{reach}",
+            f"fleetscan hosts trust{reach} --limit {_word(strangers[0].name)}",
         )
     others = [host for host in lost if host.unreachable != Reason.HOST_KEY]
     if others and reach.startswith(" --hives"):
         yield Step(f"{_hosts(others)} gave nothing: collect its hives again, then sweep.", f"fleetscan sweep{reach}")
     elif others:
         yield Step(
-            f"{_hosts(others)} gave nothing: find out why.", f"fleetscan hosts check {_word(others[0].name)}{reach}"
+            f"{_hosts(others)} gave nothing: find out why.",
+            f"fleetscan hosts check{reach} --limit {_word(others[0].name)}",
         )
 
 
@@ -94,11 +96,9 @@ def _hosts(hosts: list[HostReport]) -> str:
 
 
 def reach_option(document: Document) -> str:
-    """The option that says how hosts are reached: an inventory (a file, or hosts with a comma), else hives."""
-    source = document.sweep.inventory
-    if not source:
-        return " -i INVENTORY"
-    return f" -i {_word(source)}" if source.endswith((".yml", ".yaml", ",")) else f" --hives {_word(source)}"
+    """The option that says how hosts are reached, as the sweep was given it: ``-i FILE`` or ``--hives DIR``."""
+    option, _, value = document.sweep.inventory.partition(" ")
+    return f" {option} {_word(value)}" if option in {"-i", "--hives"} and value else " -i INVENTORY"
 
 
 def store_option(document: Document) -> str:

@@ -294,7 +294,7 @@ def ordinary_document() -> Document:
             seal="f" * 64,
             previous="e" * 64,
             baseline="golden",
-            inventory="inventory/demo.yml",
+            inventory="-i inventory/demo.yml",
             version="1.0.0",
             generated=FINISHED,
         ),
@@ -601,9 +601,12 @@ QUIET = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Debian's chromium, installed where it is missing and the tests run as root; in CI its absence is a failure."""
+    """Debian's chromium, installed where it is missing and the tests run as root; in CI its absence is a failure.
+
+    Not for the whole session: while Playwright runs, no other test of this process could use asyncio.
+    """
     if not Path(CHROMIUM).exists() and hasattr(os, "geteuid") and os.geteuid() == 0 and shutil.which("apt-get"):
         subprocess.run(["apt-get", "update", "-qq"], check=False, timeout=120)
         install = ["apt-get", "install", "-y", "-qq", "--no-install-recommends", "chromium"]

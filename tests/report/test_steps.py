@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from fleetscan.cli.main import VERBS
+from fleetscan.cli.main import VERBS, build_parser
 from fleetscan.report.steps import next_steps
 
 if TYPE_CHECKING:
@@ -66,11 +66,22 @@ def test_commands_name_the_store_but_never_its_password(document: Document, plac
     ("source", "option"),
     [
         ("", "-i INVENTORY"),
-        ("a b.yaml", "-i 'a b.yaml'"),
-        ("scan@ws-1,", "-i scan@ws-1,"),
-        ("triage/ws", "--hives triage/ws"),
+        ("-i a b.yaml", "-i 'a b.yaml'"),
+        ("-i scan@ws-1,", "-i scan@ws-1,"),
+        ("--hives triage/ws 1", "--hives 'triage/ws 1'"),
+        ("; rm -rf /", "-i INVENTORY"),
     ],
 )
 def test_triage_names_how_the_host_is_reached(document: Document, source: str, option: str) -> None:
     there = replace(document, sweep=replace(document.sweep, inventory=source))
     assert next_steps(there)[0].command == f"fleetscan triage 3a91c07be2d4 {option}"
+
+
+def test_every_command_is_one_the_command_line_takes(document: Document) -> None:
+    """A command that is offered must be one that can be typed."""
+    for source in ("-i fleet.yml", "--hives folder"):
+        there = replace(document, sweep=replace(document.sweep, inventory=source, store="other.db"))
+        for step in next_steps(there):
+            words = shlex.split(step.command)
+            assert words[0] == "fleetscan"
+            build_parser(words[1]).parse_args(words[1:])
