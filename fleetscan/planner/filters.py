@@ -100,7 +100,7 @@ class _Reader:
         if field in (Field.PATH, Field.NEW_NAME):
             return self._path(pattern)
         if field is Field.VALUE_NAME:
-            return frozenset({RowClause(name=glob_text(pattern.parts) or DEFAULT_VALUE), RowClause(name=DEFAULT_VALUE)})
+            return _value_name(glob_text(pattern.parts))
         if field is Field.DATA:
             return _sysmon_data(pattern) if self._dialect is Dialect.SIGMA else _elastic_data(pattern)
         return None
@@ -121,6 +121,12 @@ class _Reader:
         if not any(isinstance(part, str) for part in rest):
             return None
         return frozenset({RowClause(path="*" + glob_text(rest).lstrip("*"))})
+
+
+def _value_name(glob: str) -> Clauses:
+    """The unnamed value is the empty name in a rule, ``(Default)`` in a row (N2)."""
+    unnamed = {DEFAULT_VALUE} if not glob.strip("*") else set()
+    return frozenset(RowClause(name=name) for name in {glob or DEFAULT_VALUE} | unnamed)
 
 
 def _patterns(match: Match) -> Iterable[TextPattern]:
