@@ -84,6 +84,8 @@ class KnownHosts:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         """Read the texts; lines that are no entry are passed over, so that they can pin nothing."""
         self._plain: dict[str, list[PinnedKey]] = defaultdict(list)
+        # Trying thousands of hashed names takes milliseconds; a connection asks twice, a jump host for every host.
+        self._asked: dict[str, tuple[PinnedKey, ...]] = {}
         self._tried: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
         self._revoked: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
         for text in texts:
@@ -92,8 +94,10 @@ class KnownHosts:
 
     def keys(self, name: str) -> tuple[PinnedKey, ...]:
         """The keys pinned for a name of ``known_name``."""
-        found = (*self._plain.get(name, ()), *(key for names, key in self._tried if names.matches(name)))
-        return tuple(dict.fromkeys(found))
+        if name not in self._asked:
+            found = (*self._plain.get(name, ()), *(key for names, key in self._tried if names.matches(name)))
+            self._asked[name] = tuple(dict.fromkeys(found))
+        return self._asked[name]
 
     def judge(self, name: str, shown: PinnedKey) -> Trust:
         """Is the shown key the host's?"""

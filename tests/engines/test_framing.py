@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 
 import pytest
@@ -130,6 +131,20 @@ def test_a_lying_host_is_found_out(stdout: bytes, reason: Reason) -> None:
     answer = transcript(script, stdout, b"").answers["q"]
     assert isinstance(answer, Failed)
     assert answer.reason == reason
+
+
+def test_a_host_that_repeats_markers_without_end_costs_no_more_than_its_bytes() -> None:
+    script = script_of(STATEMENTS[3])
+    stdout, stderr = output_of(script)
+    began = time.process_time()
+    read = transcript(script, marked(3, "[]\n") * 200_000 + stdout, stderr)
+    assert time.process_time() - began < 1
+    assert isinstance(read.answers["last"], Failed)
+
+
+def test_rows_without_number_are_refused_before_they_are_parsed() -> None:
+    with pytest.raises(ValueError, match="more than 2000000 rows"):
+        parse_rows(b"[" + b"{}," * 2_000_001 + b"{}]")
 
 
 def test_halves_of_characters_are_replaced() -> None:
