@@ -69,7 +69,7 @@ class Limits:
     attempts: int = 3
     backoff_seconds: float = 1.0
     backoff_cap_seconds: float = 30.0
-    stop_seconds: float = 2.0
+    stop_seconds: float = 3.0
     """How long hosts in flight may still finish once the sweep was told to stop."""
 
 

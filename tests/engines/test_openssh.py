@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 import time
 from typing import TYPE_CHECKING
 
@@ -137,14 +138,28 @@ def test_ssh_config_names_the_host(ssh_fleet: Fleet, tmp_path: Path) -> None:
 def test_a_process_at_work_is_ended_with_its_deadline(ssh_fleet: Fleet) -> None:
     host = ssh_fleet.host(ssh_fleet.addresses[0])
     engine = OsqueryiEngine(SshTransport(Credentials({})))
-    answers = engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + 4.0)
+    answers = engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + 5.0)
     assert isinstance(answers.answers["who"], Answered)
     assert answers.answers["slow"] == Failed(Reason.DEADLINE)
-    pid = int(dict(answers.notes)["osquery_pid"])
+    assert _is_gone(int(dict(answers.notes)["osquery_pid"]))
+
+
+def test_stopping_a_sweep_ends_the_remote_process_too(ssh_fleet: Fleet) -> None:
+    engine = OsqueryiEngine(SshTransport(Credentials({})))
+    timer = threading.Timer(4.0, engine.stop)
+    timer.start()
+    began = time.monotonic()
+    answers = engine.ask(ssh_fleet.host(ssh_fleet.addresses[1]), [WHO, SLOW], deadline=began + 60)
+    assert time.monotonic() - began < 15
+    assert answers.answers["slow"] == Failed(Reason.CANCELLED)
+    assert _is_gone(int(dict(answers.notes)["osquery_pid"]))
+
+
+def _is_gone(pid: int) -> bool:
     end = time.monotonic() + 3
     while _is_running(pid) and time.monotonic() < end:
         time.sleep(0.05)
-    assert not _is_running(pid)
+    return not _is_running(pid)
 
 
 def _is_running(pid: int) -> bool:
