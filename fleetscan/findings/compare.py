@@ -11,8 +11,6 @@ from fleetscan.baseline.identity import Coverage, changed_rows
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
 from fleetscan.findings.reading import LISTINGS, SCOPES, USERS, HostGroup, Judge, Outlook, coverage_of
-from fleetscan.model.host import HostId
-from fleetscan.store.interface import SweepId
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -20,8 +18,10 @@ if TYPE_CHECKING:
     from fleetscan.baseline.grade import Graded
     from fleetscan.domain.entity import Entity, Ident
     from fleetscan.domain.verdicts import Judged, Verdict
+    from fleetscan.model.host import HostId
     from fleetscan.model.registry import RegistryRow
-    from fleetscan.store.interface import Cell, ChangedCell
+    from fleetscan.model.snapshot import HostFacts
+    from fleetscan.store.interface import Cell, ChangedCell, SweepId
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,19 +142,20 @@ def diffs(judge: Judge, base: SweepId, sweep: SweepId, *, golden: HostId | None 
     for cell in judge.store.changed(base, sweep, golden=golden):
         if cell.scope_id in SCOPES and cell.before is not None and cell.after is not None:
             by_host.setdefault(cell.host, []).append(cell)
+    facts = judge.store.fleet_facts(base), judge.store.fleet_facts(sweep)
     for host, cells in by_host.items():
-        sides = ((base, golden or host, "before"), (sweep, host, "after"))
-        before, after = (_partial(judge, side, [getattr(cell, name) for cell in cells]) for *side, name in sides)
+        past = golden or host
+        before = _partial(judge, (base, past), facts[0].get(past), [cell.before for cell in cells if cell.before])
+        after = _partial(judge, (sweep, host), facts[1].get(host), [cell.after for cell in cells if cell.after])
         yield comparer.compare(host, before, after)
 
 
-def _partial(judge: Judge, place: Sequence[str], cells: list[Cell]) -> HostGroup:
-    sweep, host = SweepId(place[0]), HostId(place[1])
-    outlook = Outlook.of(judge.store.facts(sweep, host))
+def _partial(judge: Judge, place: tuple[SweepId, HostId], facts: HostFacts | None, cells: list[Cell]) -> HostGroup:
+    outlook = Outlook.of(facts)
     if any(cell.scope_id in USERS for cell in cells):
         # Who was logged on decides what a missing entity of a user means.
         named = {cell.scope_id for cell in cells}
-        tree = judge.store.tree(sweep, host)
+        tree = judge.store.tree(*place)
         cells = [*cells, *(cell for scope, cell in tree.items() if scope in LISTINGS - named)]
     users = judge.index_of(tuple(cell for cell in cells if cell.scope_id in LISTINGS), outlook)
-    return HostGroup((host,), outlook, tuple(cells), users, (), coverage_of(tuple(cells), users))
+    return HostGroup((place[1],), outlook, tuple(cells), users, (), coverage_of(tuple(cells), users))

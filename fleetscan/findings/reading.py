@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     HitFinder = Callable[[str, tuple[RegistryRow, ...]], tuple[RuleHit, ...]]
     """Scope id and rows to the hits of all rules of that scope; a pure function."""
 
+_BLOCKS_KEPT = 128
+"""Blocks whose rows stay in memory: those that all hosts share are used again and again, so they stay."""
 _SYSTEM_HIVES = frozenset(map(fold, (".DEFAULT", "S-1-5-18", "S-1-5-19", "S-1-5-20")))
 
 
@@ -99,12 +101,16 @@ class Judge:
     _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
 
     def rows(self, block: BlockId | None) -> tuple[RegistryRow, ...]:
-        """The rows of a block; none for no block."""
+        """The rows of a block; none for no block. Only the last few blocks are kept."""
         if block is None:
             return ()
-        if block not in self._rows:
-            self._rows[block] = self.store.block(block)
-        return self._rows[block]
+        rows = self._rows.pop(block, None)
+        if rows is None:
+            rows = self.store.block(block)
+            if len(self._rows) >= _BLOCKS_KEPT:
+                self._rows.pop(next(iter(self._rows)))
+        self._rows[block] = rows
+        return rows
 
     def units(self, block: BlockId | None) -> Units:
         """The rows of a block by unit."""
