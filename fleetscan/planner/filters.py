@@ -6,6 +6,7 @@ from what the row shows, there is no condition.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -231,6 +232,9 @@ def _text_data(glob: str) -> Clauses | None:
 # Spelled prefixes
 
 
+_LONGEST_ALIAS = max(len(path) for pair in ALIASES for path in pair)
+
+
 def _spelled_prefixes(place: Place) -> tuple[str, ...] | None:
     """The texts with which names below the place begin, up to its first wildcard, in every spelling.
 
@@ -242,7 +246,18 @@ def _spelled_prefixes(place: Place) -> tuple[str, ...] | None:
         (index for index, part in enumerate(path) if isinstance(part, Glob) and part not in (SID, SID_CLASSES)),
         len(path),
     )
-    known = {path[:fixed]}
+    # Spellings differ in the first elements only.
+    folded: Path = tuple(part if isinstance(part, Glob) else fold(part) for part in path[:fixed])
+    heads = _spelled_heads(folded[:_LONGEST_ALIAS])
+    if heads is None:
+        return None
+    rest = "".join(f"\\{part}" for part in folded[_LONGEST_ALIAS:])
+    return tuple(head + rest for head in heads)
+
+
+@lru_cache(maxsize=4096)
+def _spelled_heads(head: Path) -> tuple[str, ...] | None:
+    known = {head}
     for _ in range(3):
         for spelled, physical in ALIASES:
             for prefix in tuple(known):

@@ -359,13 +359,14 @@ def _size(place: Place) -> int:
 
 def _maximal(places: Found) -> Found:
     """Without the places that others contain, whose branches go to one that contains them."""
-    by_hive: dict[Element, list[Place]] = {}
+    rivals: dict[tuple[Element, ...], list[Place]] = {}
     for place in places:
-        by_hive.setdefault(_hive_element(place), []).append(place)
+        rivals.setdefault(_literal_start(place), []).append(place)
     holders: dict[Place, Place] = {}
     for place in places:
-        rivals = (*by_hive[_hive_element(place)], *by_hive.get("", ()))
-        holder = next((rival for rival in rivals if _holds(rival, place)), None)
+        start = _start(place)
+        candidates = (rival for length in range(len(start) + 1) for rival in rivals.get(start[:length], ()))
+        holder = next((rival for rival in candidates if _holds(rival, place)), None)
         if holder is not None:
             holders[place] = holder
     kept = {place: branches for place, branches in places.items() if place not in holders}
@@ -377,8 +378,18 @@ def _maximal(places: Found) -> Found:
     return kept
 
 
-def _hive_element(place: Place) -> Element:
-    return place.elements[1] if len(place.elements) > 1 else ""
+_START = 5
+
+
+def _start(place: Place) -> tuple[Element, ...]:
+    """The first elements: a place can only be held by one whose literal start is a start of these."""
+    return tuple(part if isinstance(part, Glob) else fold(part) for part in place.elements[:_START])
+
+
+def _literal_start(place: Place) -> tuple[Element, ...]:
+    start = _start(place)
+    globs = (index for index, part in enumerate(start) if isinstance(part, Glob))
+    return start[: next(globs, len(start))]
 
 
 def _holds(wide: Place, narrow: Place) -> bool:
