@@ -28,6 +28,10 @@ if TYPE_CHECKING:
 _PRESENT = frozenset({Subject.VALUE, Subject.KEY})
 _GROUPED = (Field.PATH, Field.VALUE_NAME, Field.DATA)
 _FALSE, _UNKNOWN, _TRUE = Truth.FALSE, Truth.UNKNOWN, Truth.TRUE
+_MAX_SEARCHES = 12
+"""Patterns that are searched one by one in the joined texts; more are sorted by shape instead."""
+
+_WEIGHTS = {Field.PATH: 1, Field.VALUE_NAME: 1, Field.DATA: 4, Field.UNOBSERVABLE: 50}
 _NEGATED = (_TRUE, _UNKNOWN, _FALSE)
 
 
@@ -146,15 +150,50 @@ def _any(operands: Sequence[Decide], view: View) -> Truth:
 def _group(field: Field, tests: Sequence[TextPattern]) -> Decide:
     """Does any of the patterns match any of the folded texts?"""
     holds = _any_text(field, tests)
-    texts_of = attrgetter({Field.PATH: "folded_paths", Field.VALUE_NAME: "folded_names"}.get(field, "folded_data"))
+    form = {Field.PATH: "paths", Field.VALUE_NAME: "names"}.get(field, "data")
+    texts_of = attrgetter(f"folded_{form}")
 
-    def decide(view: View) -> Truth:
+    def each(view: View) -> Truth:
         for text in texts_of(view):
             if holds(text):
                 return _TRUE
         return _FALSE
 
-    return decide
+    runs = [_as_run(test) for test in tests]
+    known = [run for run in runs if run is not None]
+    if len(known) < len(runs) or len(runs) > _MAX_SEARCHES:
+        return each
+    joined_of = attrgetter(f"joined_{form}")
+
+    def together(view: View) -> Truth:
+        joined = joined_of(view)
+        if joined is None:
+            return each(view)
+        for run in known:
+            if run in joined:
+                return _TRUE
+        return _FALSE
+
+    return together
+
+
+def _as_run(test: TextPattern) -> str | None:  # noqa: PLR0911 - one per shape
+    """The text to look for in texts joined by NULs, or None for patterns with wildcards inside."""
+    if any("\0" in str(part) for part in test.parts):
+        return None
+    match tuple(part if isinstance(part, Wildcard) else fold(part) for part in test.parts):
+        case ():
+            return "\0\0"
+        case (str(text),):
+            return f"\0{text}\0"
+        case (str(text), Wildcard.ANY):
+            return f"\0{text}"
+        case (Wildcard.ANY, str(text)):
+            return f"{text}\0"
+        case (Wildcard.ANY, str(text), Wildcard.ANY):
+            return text
+        case _:
+            return None
 
 
 def _any_text(field: Field, tests: Sequence[TextPattern]) -> Callable[[str], bool]:
@@ -234,11 +273,12 @@ def _single(
     return others[0] if len(others) == 1 else lambda text: any(holds(text) for holds in others)
 
 
-def _weight(expr: Expr) -> int:
+def _weight(expr: Expr) -> float:
+    """What a test costs and how rarely it decides: names first, data later, what is never known last."""
     match expr:
         case Match(field=field):
-            return 3 if field is Field.DATA else 1
+            return _WEIGHTS.get(field, 2)
         case Not():
             return 1 + _weight(expr.operand)
         case And() | Or():
-            return sum(map(_weight, expr.operands)) + 1
+            return 1 + sum(map(_weight, expr.operands)) / 4

@@ -153,6 +153,21 @@ class View:
         return tuple([key + name for key in keys for name in last])
 
     @cached_property
+    def joined_paths(self) -> str | None:
+        """``folded_paths`` as one text, see ``_joined``."""
+        return _joined(self.folded_paths)
+
+    @cached_property
+    def joined_names(self) -> str | None:
+        """``folded_names`` as one text, see ``_joined``."""
+        return _joined(self.folded_names)
+
+    @cached_property
+    def joined_data(self) -> str | None:
+        """``folded_data`` as one text, see ``_joined``."""
+        return _joined(self.folded_data)
+
+    @cached_property
     def folded_names(self) -> tuple[str, ...]:
         """The spellings of the value's name in folded case; none for keys."""
         return tuple(map(fold, self.value_names or ()))
@@ -162,3 +177,12 @@ class View:
         """The texts of the data, raw and expanded, folded, for patterns without a percent sign; none if null."""
         texts = self.elastic if self.dialect is Dialect.EQL else self.sysmon
         return () if texts is None else tuple(map(fold, texts + self.expanded))
+
+
+def _joined(texts: tuple[str, ...]) -> str | None:
+    """Each text between two NULs, so that one search finds a run, a beginning or an end in any of them.
+
+    None where a text holds NUL itself: then each has to be looked at alone.
+    """
+    joined = "\0".join(("", *texts, ""))
+    return joined if joined.count("\0") == len(texts) + 1 else None
