@@ -177,3 +177,10 @@ def test_the_machine_of_a_collection_is_chosen_by_name(tmp_path: Path) -> None:
     unnamed = ask(tmp_path, sql).answers["q0"]
     assert isinstance(unnamed, Failed)
     assert "choose one of: alpha, beta" in unnamed.detail
+
+
+@pytest.mark.parametrize("table", ["system_info", "default_environment"])
+def test_facts_of_an_absent_hive_are_not_covered(export: Path, table: str) -> None:
+    answers = ask(export, f"SELECT * FROM {table}")
+
+    assert answers.answers["q0"] == Failed(Reason.NO_HIVE, r"not in the collection: HKEY_LOCAL_MACHINE\SYSTEM")

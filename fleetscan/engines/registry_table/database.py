@@ -63,7 +63,7 @@ class Database:
         self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_TEXT)
         self._connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         modules: dict[str, RegistryModule | FactsModule] = {"registry": RegistryModule(self._reader)}
-        modules |= {name: FactsModule(table) for name, table in fact_tables(registry, behaviour).items()}
+        modules |= {name: FactsModule(table) for name, table in fact_tables(self._reader, behaviour).items()}
         for name, module in modules.items():
             self._attach(name, module)
         self._tables = tuple(sorted(modules))

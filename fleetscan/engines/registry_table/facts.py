@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from fleetscan.engines.registry_table.values import (
     DWORD,
@@ -12,7 +12,6 @@ from fleetscan.engines.registry_table.values import (
     QWORD,
     SZ,
     decode,
-    environment_of,
     expand,
     shown,
 )
@@ -23,12 +22,25 @@ if TYPE_CHECKING:
 
     import apsw
 
+    from fleetscan.engines.registry_table.values import Environment
     from fleetscan.engines.registry_table.versions import Behaviour
-    from fleetscan.hives.mount import Registry
     from fleetscan.hives.tree import Key, Value
 
 Cell = str | int | None
 Row = tuple[Cell, ...]
+
+
+class Machine(Protocol):
+    """What the tables ask of a machine."""
+
+    @property
+    def environment(self) -> Environment:
+        """Variables that expand values."""
+        ...
+
+    def find(self, key: str, *, needed: bool = True) -> Key | None:
+        """The key, if it exists. ``needed``: if its hive is absent, the answer is not covered."""
+        ...
 
 
 class FactTable(NamedTuple):
@@ -103,15 +115,15 @@ class FactsCursor:
 
 
 def fact_tables(
-    registry: Registry, behaviour: Behaviour, now: Callable[[], float] = time.time
+    machine: Machine, behaviour: Behaviour, now: Callable[[], float] = time.time
 ) -> Mapping[str, FactTable]:
     """The tables by name."""
     return {
         "osquery_info": FactTable(_columns(_OSQUERY_INFO), lambda: _osquery_info(behaviour)),
-        "os_version": FactTable(_columns(_OS_VERSION), lambda: _os_version(registry)),
-        "system_info": FactTable(_columns(_SYSTEM_INFO), lambda: _system_info(registry)),
-        "users": FactTable(_columns(_USERS), lambda: _users(registry)),
-        "default_environment": FactTable(_columns(_ENVIRONMENT), lambda: _default_environment(registry)),
+        "os_version": FactTable(_columns(_OS_VERSION), lambda: _os_version(machine)),
+        "system_info": FactTable(_columns(_SYSTEM_INFO), lambda: _system_info(machine)),
+        "users": FactTable(_columns(_USERS), lambda: _users(machine)),
+        "default_environment": FactTable(_columns(_ENVIRONMENT), lambda: _default_environment(machine)),
         "time": FactTable(_columns(_TIME), lambda: _time(now())),
     }
 
@@ -147,9 +159,9 @@ def _row(columns: str, **cells: Cell) -> Row:
     return tuple(cells.get(name) for name, _ in _columns(columns))
 
 
-def _values(registry: Registry, key: str) -> Mapping[str, Cell]:
+def _values(machine: Machine, key: str) -> Mapping[str, Cell]:
     """The values of a key by folded name: texts and numbers, whatever else it holds left out."""
-    opened = registry.open(key.split("\\"))
+    opened = machine.find(key)
     shown = {} if opened is None else {fold(value.name): _cell(value) for value in opened.values()}
     return {name: cell for name, cell in shown.items() if cell is not None}
 
@@ -188,8 +200,8 @@ def _osquery_info(behaviour: Behaviour) -> Iterable[Row]:
     )
 
 
-def _os_version(registry: Registry) -> Iterable[Row]:
-    values = _values(registry, _CURRENT_VERSION)
+def _os_version(machine: Machine) -> Iterable[Row]:
+    values = _values(machine, _CURRENT_VERSION)
     name, build = _text(values, "ProductName"), _text(values, "CurrentBuildNumber") or _text(values, "CurrentBuild")
     if not (name or build):
         return
@@ -211,27 +223,27 @@ def _os_version(registry: Registry) -> Iterable[Row]:
         platform="windows",
         platform_like="windows",
         codename=name,
-        arch=_ARCHITECTURES.get(_processor(registry), ""),
+        arch=_ARCHITECTURES.get(_processor(machine), ""),
         install_date=_number(values, "InstallDate"),
         revision=_number(values, "UBR"),
     )
 
 
-def _processor(registry: Registry) -> str:
-    return fold(_text(_values(registry, rf"{_CONTROL}\Session Manager\Environment"), "PROCESSOR_ARCHITECTURE"))
+def _processor(machine: Machine) -> str:
+    return fold(_text(_values(machine, rf"{_CONTROL}\Session Manager\Environment"), "PROCESSOR_ARCHITECTURE"))
 
 
-def _system_info(registry: Registry) -> Iterable[Row]:
-    name = _text(_values(registry, rf"{_CONTROL}\ComputerName\ComputerName"), "ComputerName")
-    network = _values(registry, rf"{_SERVICES}\Tcpip\Parameters")
-    hardware = _values(registry, rf"{_CONTROL}\SystemInformation")
+def _system_info(machine: Machine) -> Iterable[Row]:
+    name = _text(_values(machine, rf"{_CONTROL}\ComputerName\ComputerName"), "ComputerName")
+    network = _values(machine, rf"{_SERVICES}\Tcpip\Parameters")
+    hardware = _values(machine, rf"{_CONTROL}\SystemInformation")
     host = _text(network, "Hostname") or _text(network, "NV Hostname")
     if not (name or host or hardware):
         return
     yield _row(
         _SYSTEM_INFO,
         hostname=host or name,
-        cpu_type=_CPU_TYPES.get(_processor(registry), ""),
+        cpu_type=_CPU_TYPES.get(_processor(machine), ""),
         hardware_vendor=_text(hardware, "SystemManufacturer"),
         hardware_model=_text(hardware, "SystemProductName"),
         computer_name=name,
@@ -239,10 +251,9 @@ def _system_info(registry: Registry) -> Iterable[Row]:
     )
 
 
-def _users(registry: Registry) -> Iterable[Row]:
-    profiles = registry.open(rf"{_CURRENT_VERSION}\ProfileList".split("\\"))
-    environment = environment_of(registry.environment)
-    accounts = dict(_accounts(registry.open(_SAM_NAMES.split("\\"))))
+def _users(machine: Machine) -> Iterable[Row]:
+    profiles = machine.find(rf"{_CURRENT_VERSION}\ProfileList")
+    accounts = dict(_accounts(machine.find(_SAM_NAMES, needed=False)))
     for profile in profiles.subkeys() if profiles else ():
         sid = profile.name.partition("\0")[0]
         number = sid.rpartition("-")[2]
@@ -251,7 +262,7 @@ def _users(registry: Registry) -> Iterable[Row]:
             continue
         uid = int(number)
         path = _text({fold(value.name): _cell(value) for value in profile.values()}, "ProfileImagePath")
-        directory = expand(path, environment)
+        directory = expand(path, machine.environment)
         is_account = sid.startswith(_FIRST_ACCOUNT_SID)
         yield _row(  # noqa: S604 - "shell" is a column
             _USERS,
@@ -274,8 +285,8 @@ def _accounts(names: Key | None) -> Iterator[tuple[int, str]]:
             yield value.type, name.name
 
 
-def _default_environment(registry: Registry) -> Iterable[Row]:
-    key = registry.open(rf"{_CONTROL}\Session Manager\Environment".split("\\"))
+def _default_environment(machine: Machine) -> Iterable[Row]:
+    key = machine.find(rf"{_CONTROL}\Session Manager\Environment")
     for value in key.values() if key else ():
         text = _cell(value)
         if isinstance(text, str):

@@ -50,10 +50,13 @@ class Opener:
         if len(self._listed) < MAX_LISTED_KEYS:
             self._listed.update(zip(paths, keys, strict=True))
 
-    def open(self, elements: Sequence[str]) -> Key:
-        """The key of these elements, first the hive's root; raises CallFailedError."""
+    def open(self, elements: Sequence[str], *, needed: bool = True) -> Key:
+        """The key of these elements, first the hive's root; raises CallFailedError.
+
+        ``needed``: a hive that the source lacks counts as asked for.
+        """
         folded = tuple(map(fold, elements))
-        if self._missing:
+        if self._missing and needed:
             self._ask_for_missing(folded)
         return self._find(folded, elements, MAX_LINKS)
 

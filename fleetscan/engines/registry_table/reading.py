@@ -60,10 +60,17 @@ class Reader:
         self.calls = Calls()
         self.behaviour = behaviour or Behaviour()
         self.opener = Opener(registry, witness)
-        self._environment: Environment = environment_of(registry.environment if environment is None else environment)
+        self.environment: Environment = environment_of(registry.environment if environment is None else environment)
         self._faults = faults or Faults()
         self._witness = witness
         self._check = check
+
+    def find(self, key: str, *, needed: bool = True) -> Key | None:
+        """A key for tables that are made of some values; links are followed. See facts.Machine."""
+        try:
+            return self.opener.open(elements_of(key), needed=needed)
+        except CallFailedError:
+            return None
 
     def rows_of(self, key: str) -> list[Row]:
         """The rows of a key as the table shows them; what a failing call cuts off is missing without a word."""
@@ -158,7 +165,7 @@ class Reader:
         return mtime
 
     def _list_values(self, key: str, clean: str, mtime: int, values: Sequence[Value], rows: list[Row]) -> None:
-        environment, count, hidden = self._environment, 0, bool(self._faults)
+        environment, count, hidden = self.environment, 0, bool(self._faults)
         if not hidden:
             for value in values:
                 name, data = value.name, value.data
@@ -193,7 +200,7 @@ class Reader:
             if not read.data and read.type not in STRING_TYPES:
                 return
             self.calls.read_value += 1
-            value_type, text, _ = show_value(read.type, read.data, self._environment)
+            value_type, text, _ = show_value(read.type, read.data, self.environment)
             name = shown(name)
             rows.append((key, f"{key}\\{name}", name or DEFAULT_VALUE, value_type, text, mtime))
 
