@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan import __version__
 from fleetscan.domain.areas import AREAS
+from fleetscan.model.rule import Subject
 from fleetscan.model.snapshot import Reason, Unreachable
 from fleetscan.planner.plan import make_plan
 from fleetscan.report.coverage import rule_coverage, scope_coverage
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from fleetscan.model.snapshot import HostFacts, Status
     from fleetscan.report.document import RuleCoverage, ScopeCoverage
     from fleetscan.store.interface import PlanRecord, RuleRecord, Store, Sweep, SweepId
+
+_REMOVED = frozenset({Subject.REMOVED_VALUE, Subject.REMOVED_KEY})
 
 
 def build_document(
@@ -100,6 +103,7 @@ def _rules(rules: Sequence[Rule], records: Sequence[RuleRecord]) -> Iterator[Rul
             dialect=rule.dialect,
             label=record.label if record else "",
             scope_ids=record.scope_ids if record else (),
+            needs_baseline=bool(rule.subjects) and rule.subjects <= _REMOVED,
             techniques=rule.techniques,
             description=rule.description,
             guidance=rule.note,
@@ -121,7 +125,7 @@ def _hosts(
         if finding.is_open:
             found[finding.host].update(rule_ids(finding))
     unasked = tuple((scope_id, Unreachable(Reason.NOT_ASKED)) for scope_id, _ in plan.scopes)
-    shared = _Shared(rules)
+    shared = _Shared(rules, compared=bool(assessment.baseline))
     for host in store.hosts(sweep):
         coverage = covered.get(host.id)
         scopes, by_rule = shared.coverage(coverage.scopes if coverage else unasked, found[host.id])
@@ -140,8 +144,9 @@ def _hosts(
 class _Shared:
     """Coverage of hosts that answered alike, made once."""
 
-    def __init__(self, rules: Sequence[RuleInfo]) -> None:
+    def __init__(self, rules: Sequence[RuleInfo], *, compared: bool) -> None:
         self._rules = rules
+        self._compared = compared
         self._scopes: dict[tuple[tuple[str, Status], ...], tuple[ScopeCoverage, ...]] = {}
         self._by_rule: dict[tuple[int, tuple[int, ...]], tuple[RuleCoverage, ...]] = {}
 
@@ -157,7 +162,9 @@ class _Shared:
         if key not in self._by_rule:
             table = {scope.scope_id: scope for scope in scopes}
             pairs = zip(self._rules, counts, strict=True)
-            self._by_rule[key] = tuple(rule_coverage(rule, table, number) for rule, number in pairs)
+            self._by_rule[key] = tuple(
+                rule_coverage(rule, table, number, compared=self._compared) for rule, number in pairs
+            )
         return scopes, self._by_rule[key]
 
 

@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 ANSWERED_WHOLE = frozenset({"exact", "complete", "complete under assumptions"})
 """Labels of rules of which a covered host can be called clean."""
 
+NEEDS_BASELINE = "needs a baseline"
+"""Reason for a rule about what disappeared, where there is nothing to compare with."""
+
 
 def scope_coverage(scope_id: str, status: Status) -> ScopeCoverage:
     """A scope's status as reports show it."""
@@ -29,20 +32,23 @@ def scope_coverage(scope_id: str, status: Status) -> ScopeCoverage:
     assert_never(status)
 
 
-def rule_coverage(rule: RuleInfo, scopes: Mapping[str, ScopeCoverage], found: int) -> RuleCoverage:
+def rule_coverage(
+    rule: RuleInfo, scopes: Mapping[str, ScopeCoverage], found: int, *, compared: bool = True
+) -> RuleCoverage:
     """What a host can say about a rule; clean only if every scope the rule needs is complete.
 
-    ``found`` are the rule's open findings on the host. A rule that state answers in part, or not at all, never makes a
-    host clean.
+    ``found`` are the rule's open findings on the host; ``compared``: there is a baseline. A rule that state answers in
+    part, or not at all, never makes a host clean.
     """
-    if not rule.scope_ids:
-        return _row(rule, found, Covered.NOT_COVERED, f"rule is {rule.label}" if rule.label else Reason.NOT_ASKED)
     asked = [scopes[scope_id] for scope_id in rule.scope_ids if scope_id in scopes]
-    if not asked:
-        return _row(rule, found, Covered.NOT_COVERED, Reason.NOT_ASKED)
     lost = [scope for scope in asked if scope.status is not Covered.COMPLETE]
+    if not asked:
+        unplanned = rule.label and not rule.scope_ids
+        return _row(rule, found, Covered.NOT_COVERED, f"rule is {rule.label}" if unplanned else Reason.NOT_ASKED)
     if lost and all(scope.status is Covered.UNREACHABLE for scope in asked):
         return _row(rule, found, Covered.UNREACHABLE, lost[0].reason, lost[0].detail)
+    if rule.needs_baseline and not compared:
+        return _row(rule, found, Covered.NOT_COVERED, NEEDS_BASELINE)
     if lost or len(asked) < len(rule.scope_ids):
         reasons = dict.fromkeys(scope.reason for scope in lost) or {Reason.NOT_ASKED: None}
         detail = "; ".join(dict.fromkeys(scope.detail for scope in lost if scope.detail))

@@ -61,6 +61,8 @@ class RuleInfo:
     label: str = ""
     """How state can answer it: exact, complete, complete under assumptions, partial or unplannable."""
     scope_ids: tuple[str, ...] = ()
+    needs_baseline: bool = False
+    """It speaks of what disappeared; without a baseline it says nothing."""
     techniques: tuple[str, ...] = ()
     description: str = ""
     guidance: str = ""

@@ -28,6 +28,9 @@ LONGEST_TEXT = 400
 """A terminal is no place for more; every other format holds the whole text."""
 
 LISTED_SPOTS = 10
+LISTED_NAMES = 5
+LISTED_REASONS = 3
+LONGEST_DETAIL = 120
 MANY_HOSTS = 25
 """From here on hosts with nothing to say share one line."""
 
@@ -191,28 +194,38 @@ def _coverage(document: Document, width: int) -> Iterator[str]:
     yield from wrap(f"Coverage: {len(complete)} of {count(len(document.hosts), 'host')} complete", width)
     if not listed:
         return
-    counts = [(host, Counter(scope.status for scope in host.scopes)) for host in listed]
-    name_width = min(max(len("host"), *(columns(visible(host.name)) for host in listed)), width // 4)
-    why_width = width - max(name_width, len("host") + 2) - sum(len(word) + 2 for word in _STATUSES) - 2 * 4
-    rows = [
-        (
-            "\n".join(wrap(host.name, name_width)),
-            *(str(numbers[status]) for status in _STATUSES),
-            _lines(_reasons(host), why_width),
+    alike: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for host in listed:
+        numbers = Counter(scope.status for scope in host.scopes)
+        reasons = tuple(_reasons(host))
+        # Hosts that fail in the same way share a line; a host that is complete keeps its own.
+        alike[("" if reasons else host.name, *(str(numbers[status]) for status in _STATUSES), *reasons)].append(
+            host.name
         )
-        for host, numbers in counts
-    ]
+    names = {cells: _names(hosts) for cells, hosts in alike.items()}
+    name_width = min(max(len("host"), *(columns(visible(text)) for text in names.values())), width // 4)
+    why_width = width - max(name_width, len("host") + 2) - sum(len(word) + 2 for word in _STATUSES) - 2 * 4
+    rows = [(_lines((names[cells],), name_width), *cells[1:4], _lines(cells[4:], why_width)) for cells in alike]
     yield grid(rows, ("host", *_STATUSES, "why"))
+
+
+def _names(hosts: Sequence[str]) -> str:
+    shown = ", ".join(hosts[:LISTED_NAMES])
+    return shown if len(hosts) <= LISTED_NAMES else f"{shown} and {len(hosts) - LISTED_NAMES} more"
 
 
 def _reasons(host: HostReport) -> Iterator[str]:
     reasons = Counter(
-        f"{scope.reason}: {scope.detail}" if scope.detail else scope.reason for scope in host.scopes if scope.reason
+        f"{scope.reason}: {scope.detail[:LONGEST_DETAIL]}" if scope.detail else scope.reason
+        for scope in host.scopes
+        if scope.reason
     )
-    for reason, number in reasons.most_common(3):
+    for reason, number in reasons.most_common(LISTED_REASONS):
         yield f"{reason} ({count(number, 'scope')})"
-    if len(reasons) > 3:  # noqa: PLR2004 - the three above
-        yield f"{len(reasons) - 3} more reasons: fleetscan report --format csv"
+    if len(reasons) > LISTED_REASONS:
+        yield f"and {len(reasons) - LISTED_REASONS} more (--format html lists them)"
+    if host.incomplete:
+        yield f"not seen whole: {count(len(host.incomplete), 'registration')}"
 
 
 def _blind_spots(document: Document, width: int) -> Iterator[str]:

@@ -56,6 +56,13 @@ def test_a_rule_without_scopes_is_not_covered_and_says_why() -> None:
     assert covered(rule, {"s-1": COMPLETE}) == (Covered.NOT_COVERED, "rule is unplannable")
 
 
+def test_a_rule_about_removal_says_nothing_without_a_baseline() -> None:
+    rule = RuleInfo(id="r", title="r", severity=Severity.LOW, label="exact", scope_ids=("s-1",), needs_baseline=True)
+    scopes = {"s-1": scope_coverage("s-1", COMPLETE)}
+    assert rule_coverage(rule, scopes, 0, compared=False).status is Covered.NOT_COVERED
+    assert rule_coverage(rule, scopes, 0, compared=True).status is Covered.CLEAN
+
+
 def test_only_complete_scopes_leave_nothing_open() -> None:
     assert [scope_coverage("s", status).status in PROVEN for status in (COMPLETE, PARTIAL, LOST)] == [
         True,
