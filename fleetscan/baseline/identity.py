@@ -109,12 +109,19 @@ class Coverage:
         """Why the side cannot speak of the entity; empty if it can."""
         return next((reason for key in entity.keys if (reason := self._gap(key))), "") if entity.keys else ""
 
-    def _gap(self, key: str) -> str:
+    def hidden_gap(self, key: str) -> str:
+        """Why the side could not see the key whatever was asked: its hive was not loaded, or something hides it."""
         folded, sid = fold(key), fold(sid_of(key))
         if sid and self.loaded is not None and sid not in self.loaded:
             return "the user's hive was not loaded"
         if any(_holds(fold(hidden), folded) for hidden in self.hidden):
             return "something is hidden there"
+        return ""
+
+    def _gap(self, key: str) -> str:
+        folded = fold(key)
+        if reason := self.hidden_gap(key):
+            return reason
         if self.areas is None:
             return ""
         if any(_holds(fold(unproven), folded) for area in self.areas for unproven in area.unproven):

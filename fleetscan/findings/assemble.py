@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 from fleetscan.baseline.approvals import use
 from fleetscan.baseline.diff import ChangeKind
 from fleetscan.domain.known_good import load
-from fleetscan.domain.verdicts import expected
+from fleetscan.domain.verdicts import Judged, expected
 from fleetscan.findings.compare import Comparer
 from fleetscan.findings.fingerprint import fingerprint
 from fleetscan.findings.fleet import fleet_changes
+from fleetscan.findings.hits import RuleHits
 from fleetscan.findings.model import (
     Assessment,
     Finding,
@@ -23,6 +24,7 @@ from fleetscan.findings.model import (
 )
 from fleetscan.findings.prevalence import Census, census, shape
 from fleetscan.findings.reading import Judge
+from fleetscan.findings.removals import Removals, cell_gap
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
 from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import Complete
@@ -35,7 +37,6 @@ if TYPE_CHECKING:
     from fleetscan.baseline.grade import Graded
     from fleetscan.domain.entity import Entity, Ident
     from fleetscan.domain.known_good import KnownGood
-    from fleetscan.domain.verdicts import Judged
     from fleetscan.findings.compare import HostDiff
     from fleetscan.findings.model import FleetChange, RuleHit
     from fleetscan.findings.reading import HitFinder, HostGroup
@@ -130,6 +131,7 @@ class _Work:
         self._past = past
         self._inventory = inventory
         self._comparer = Comparer(judge)
+        self._removals = Removals(judge, judge.find_hits) if isinstance(judge.find_hits, RuleHits) else None
         self._matters: dict[int, dict[Ident, Matter]] = {}
 
     def assessment(
@@ -185,10 +187,31 @@ class _Work:
             if matter.counts or (change is not None and change.severity > Severity.INFO):
                 state = self._state(host, ident, matter, before, change)
                 yield self._finding(host, group, matter, change, state, at_once)
+        removed = self._removed(group, before_group, now)
         for ident, change in changes.items():
             if change.severity > Severity.INFO and not (ident in before and before[ident].counts):
-                yield self._gone(host, ident, change)
+                yield self._gone(host, ident, change, removed.pop(ident, None))
+        for ident, matter in removed.items():
+            yield self._gone(host, ident, None, matter)
         yield from self._closed(host, group, before, now)
+
+    def _removed(
+        self, group: HostGroup | None, before: HostGroup | None, now: Mapping[Ident, Matter]
+    ) -> dict[Ident, Matter]:
+        """What rules about deletion say of rows that are gone, by the entity that they belonged to."""
+        if group is None or before is None or self._removals is None:
+            return {}
+        hits: dict[Ident, list[RuleHit]] = {}
+        judged: dict[Ident, Judged] = {}
+        for hit in self._removals.hits(before, group):
+            one = before.index.of_row(hit.row)
+            judged[one.entity.ident] = one
+            hits.setdefault(one.entity.ident, []).append(hit)
+        return {
+            ident: Matter(judged[ident], _once(found))
+            for ident, found in hits.items()
+            if not (ident in now and now[ident].counts)
+        }
 
     def _state(
         self, host: HostId, ident: Ident, matter: Matter, before: Mapping[Ident, Matter], change: Graded | None
@@ -196,10 +219,21 @@ class _Work:
         if self._past is None or self._past.of(host) is None:
             return FindingState.NO_BASELINE
         if ident in before and before[ident].counts:
-            return FindingState.CHANGED if change is not None else FindingState.STILL_THERE
+            same = before[ident].judged.entity.attributes == matter.judged.entity.attributes
+            return FindingState.STILL_THERE if same and change is None else FindingState.CHANGED
+        if change is None and not self._was_asked(host, matter):
+            return FindingState.NO_BASELINE
         if change is None and not matter.judged.entity.keys:
             return FindingState.STILL_THERE if ident in before else FindingState.NEW
         return FindingState.NEW
+
+    def _was_asked(self, host: HostId, matter: Matter) -> bool:
+        """Did the baseline cover what a rule found now? A new rule's finding is not a new thing on the host."""
+        before = self._past.of(host) if self._past else None
+        if before is None or not matter.hits or not matter.judged.verdict.is_fine:
+            return True
+        cells = {cell.scope_id: cell for cell in before.cells}
+        return any(not cell_gap(cells.get(hit.scope_id), hit.row.key) for hit in matter.hits)
 
     def _finding(
         self,
@@ -250,18 +284,26 @@ class _Work:
             return f"common: on {self._census.of(entity, build)} hosts"
         return ""
 
-    def _gone(self, host: HostId, ident: Ident, change: Graded) -> Finding:
-        """A change without an entity that counts now: something that should be there was removed."""
+    def _gone(self, host: HostId, ident: Ident, change: Graded | None, matter: Matter | None) -> Finding:
+        """Something that should be there was removed, or was changed into something else that is known."""
+        hits = matter.hits if matter else ()
+        evidence = [(change.severity, change.why)] if change else []
+        evidence += [(hit.severity, f"removed: {hit.title} ({hit.certainty})") for hit in hits]
+        entity = change.change.entity if change else matter.judged.entity if matter else None
+        if entity is None:
+            raise ValueError("neither a change nor a rule speaks of it")
+        certain = change is not None or any(hit.certainty is Certainty.CERTAIN for hit in hits)
         return Finding(
             fingerprint=fingerprint(host, ident),
             host=host,
-            entity=change.change.entity,
-            verdict=expected("what was there was stock") if change.what is What.REMOVED else expected("stock"),
-            severity=change.severity,
-            certainty=Certainty.CERTAIN,
-            what=change.what,
-            why=(change.why,),
+            entity=entity,
+            verdict=expected("what was there was stock"),
+            severity=max(severity for severity, _ in evidence),
+            certainty=Certainty.CERTAIN if certain else Certainty.POSSIBLE,
+            what=change.what if change else What.REMOVED,
+            why=tuple(dict.fromkeys(text for _, text in sorted(evidence, key=lambda one: -one[0]))),
             state=FindingState.NEW,
+            hits=hits,
             change=change,
         )
 
@@ -276,7 +318,7 @@ class _Work:
                 continue
             entity, verdict = matter.judged.entity, matter.judged.verdict
             severity = max((verdict.severity, *(hit.severity for hit in matter.hits)))
-            gap = "the host was not reached" if group is None else group.coverage.gap(entity)
+            gap = _closing_gap(group, matter)
             build = self._past.hosts[host].outlook.build
             if severity > Severity.INFO:
                 capped = self._cap(entity, matter, build, severity, {})
@@ -356,6 +398,20 @@ def matters(group: HostGroup) -> dict[Ident, Matter]:
         found.setdefault(judged.entity.ident, judged)
         hits.setdefault(judged.entity.ident, []).append(hit)
     return {ident: Matter(one, _once(hits.get(ident, ()))) for ident, one in found.items()}
+
+
+def _closing_gap(group: HostGroup | None, matter: Matter) -> str:
+    """Why nobody can say that a finding of the baseline is gone; empty if it is."""
+    if group is None:
+        return "the host was not reached"
+    entity = matter.judged.entity
+    if entity.kind not in {"registry_value", "registry_key"} or not matter.hits:
+        return group.coverage.gap(entity)
+    cells = {cell.scope_id: cell for cell in group.cells}
+    gaps = [
+        group.coverage.hidden_gap(hit.row.key) or cell_gap(cells.get(hit.scope_id), hit.row.key) for hit in matter.hits
+    ]
+    return "" if "" in gaps else gaps[0]
 
 
 def _once(hits: Iterable[RuleHit]) -> tuple[RuleHit, ...]:

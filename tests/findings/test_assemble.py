@@ -21,7 +21,7 @@ from fleetscan.findings.records import (
 )
 from fleetscan.model.finding import FindingState, Severity, VerdictKind, What
 from fleetscan.model.snapshot import BlindSpot
-from fleetscan.rules.load import load_rules
+from fleetscan.rules.load import load_rules, load_text
 from fleetscan.settings import content
 from tests.domain.catalogue import namespace
 from tests.domain.rows import OID, OID_WOW, PE, POWERSHELL, VERIFY, key, sip
@@ -219,3 +219,31 @@ def test_everything_can_be_kept_in_the_store(store: Store) -> None:
     assert (record.fingerprint, record.severity, record.state) == (only(assessment).fingerprint, "high", "new")
     assert {change.kind for change in store.changes(sweep)} == {"added"}
     assert [entity.kind for entity in store.entities(sweep)] == ["sip"]
+
+
+DELETION = """
+title: A SIP registration deleted
+id: 22222222-3333-4444-5555-666666666666
+logsource: {category: registry_delete, product: windows}
+detection:
+  selection:
+    TargetObject|contains: '\\Microsoft\\Cryptography\\OID\\EncodingType 0\\CryptSIPDll'
+  condition: selection
+level: high
+"""
+
+
+def test_a_rule_about_deletion_is_judged_on_what_is_gone(store: Store) -> None:
+    finder = RuleHits.of(load_text(DELETION, "deletion.yml").rules)
+    before = put_sweep(store, {"a": [*BOTH, *STRANGER], "b": BOTH, "c": BOTH})
+    after = put_sweep(
+        store, {"a": [*sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData"), *STRANGER], "b": BOTH, "c": None}, day=1
+    )
+    alone = assessed(store, after, find_hits=finder)
+    assert not [one for one in alone.findings if one.hits]
+    found = [one for one in assessed(store, after, before, find_hits=finder).findings if one.hits]
+    assert {(one.host, one.what, one.severity, one.state) for one in found} == {
+        ("a", What.REMOVED, Severity.HIGH, FindingState.NEW)
+    }
+    assert len({one.fingerprint for one in found}) == len(found)
+    assert any(hit.row.key.startswith(OID_WOW) for one in found for hit in one.hits)
