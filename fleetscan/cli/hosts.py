@@ -98,7 +98,7 @@ def _list(args: Namespace, inventory: Inventory) -> ExitCode:
         return ExitCode.CLEAN
     rows = [(h.id, h.engine, ", ".join(h.groups), _settings(h)) for h in inventory]
     _print_table(rows, ("host", "engine", "groups", "settings"))
-    print(f"{len(inventory)} hosts")
+    print("1 host" if len(inventory) == 1 else f"{len(inventory)} hosts")
     return ExitCode.CLEAN
 
 

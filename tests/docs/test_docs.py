@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -16,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+from fleetscan.cli.main import VERBS, build_parser
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -82,6 +85,23 @@ def test_commands_of_a_page_print_what_the_page_shows(page: Path, checkout: Path
         assert done.returncode == shown.exit_code, f"{shown.command}\n{done.stdout}"
         if shown.output:
             assert matches(shown.output, done.stdout.splitlines()), f"{shown.command}\n{done.stdout}"
+
+
+FENCE = re.compile(r"^ *```(?:console|sh|cron|ini|powershell)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
+COMMAND = re.compile(r"(?:^|[\s/\"=])fleetscan ((?:[a-z]+ ?)[^\n|>&#\"]*(?:\"[^\n\"]*\"[^\n|>&#\"]*)*)")
+
+
+def commands_named(text: str) -> list[str]:
+    """Every fleetscan command in a code block, whether the block is run or not."""
+    return [match.strip() for block in FENCE.findall(text) for match in COMMAND.findall(block)]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_named_is_one_the_command_line_takes(page: Path) -> None:
+    for command in commands_named(page.read_text(encoding="utf-8")):
+        words = shlex.split(command.split(" # ")[0])
+        if words and words[0] in VERBS:
+            build_parser(words[0]).parse_args(words)
 
 
 def test_reference_is_what_help_prints() -> None:
