@@ -12,6 +12,7 @@ import re
 import sys
 import time
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, Final, TextIO
 
 import apsw
@@ -21,7 +22,7 @@ from fleetscan.engines.registry_table.errors import SqlError
 from fleetscan.engines.registry_table.printer import MODES, Style, format_rows
 from fleetscan.engines.registry_table.sources import machine_in
 from fleetscan.engines.registry_table.versions import behaviour_of
-from fleetscan.errors import FleetscanError
+from fleetscan.errors import FleetscanError, SettingsError
 from fleetscan.hives.load import load
 
 if TYPE_CHECKING:
@@ -80,6 +81,8 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Opt
         style = replace(style, separator=flags["separator"])
     hives = flags.get("hives") or environ.get(HIVES_VARIABLE, "")
     sql = flags.get("query") or next(iter(words), None)
+    if "query_file" in flags:
+        sql = _file_text(flags["query_file"])
     if "A" in flags:
         sql = f"SELECT * FROM {flags['A']}"
     return Options(
@@ -90,6 +93,13 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Opt
         sql=sql,
         show_version=flags.get("version") == "true",
     )
+
+
+def _file_text(name: str) -> str:
+    try:
+        return Path(name).read_text("utf-8", errors="replace")
+    except OSError as error:
+        raise SettingsError(f"the query file cannot be read: {error.strerror}", where=name) from error
 
 
 def _flags(arguments: Sequence[str]) -> tuple[dict[str, str], list[str]]:

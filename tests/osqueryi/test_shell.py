@@ -135,6 +135,15 @@ def test_argument_runs_instead_of_the_script(hives: Path) -> None:
     assert failed == Said('[\n  {"a":"1"}\n]\n', "Error: no such column: nope\n", 1)
 
 
+def test_query_file_runs_as_an_argument(hives: Path, tmp_path: Path) -> None:
+    file = tmp_path / "query.sql"
+    file.write_text("SELECT 1 AS a;\n", "utf-8")
+
+    assert shell(hives, "", "--json", f"--query_file={file}").out == '[\n  {"a":"1"}\n]\n'
+    absent = shell(hives, "", "--json", "--query_file=nowhere.sql")
+    assert absent == Said("", "Error: nowhere.sql: the query file cannot be read: No such file or directory\n", 1)
+
+
 def test_flags_of_osquery_are_accepted(hives: Path) -> None:
     said = shell(
         hives,
