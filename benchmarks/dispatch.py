@@ -80,7 +80,7 @@ def answer(script: str, host: str, body: str) -> bytes:
         elif line == f"{CANARY.sql};":
             sent = re.findall(r"'([^']*)'", line)[0]
             out.append(f'[\n  {{"made":"{sent}","sent":"{sent}"}}\n]\n')
-        elif line.startswith("WITH RECURSIVE"):
+        elif line.startswith("WITH RECURSIVE") and KEY in line:
             out.append(body.replace("HOST", host))
         elif line and not line.startswith("."):
             out.append("[\n\n]\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import heapq
 import logging
 import queue
@@ -53,6 +54,7 @@ LOG = logging.getLogger(__name__)
 RETRYABLE = frozenset({Reason.DNS, Reason.REFUSED, Reason.TIMEOUT, Reason.CONNECTION, Reason.TRUNCATED})
 """Reasons that may pass by themselves. AUTH is not one: asking again locks accounts."""
 
+_COLLECT = (50_000, 20, 50)
 _TICK = 0.2  # how long a request to stop may wait for the loop to look
 _OVERDUE = 5.0  # an engine keeps its deadline by contract; after this the dispatcher no longer waits for it
 _LOOKAHEAD = 1000  # hosts that may wait for their group or for another attempt
@@ -97,6 +99,20 @@ def stop_on_signals() -> Iterator[threading.Event]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Fewer runs of the cycle collector: rows are thousands of containers without a cycle among them.
+
+    Measured: a fifth of the processor time of a sweep.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(*(max(old, new) for old, new in zip(before, _COLLECT, strict=True)))
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Job:
     """One host on its way: how often it was asked, and what it answered so far."""
@@ -111,6 +127,8 @@ class _Job:
     blind_spots: tuple[BlindSpot, ...] = ()
     absent: tuple[str, ...] = ()
     """Keys of hives that the source lacks."""
+    parts: tuple[str, ...] = ()
+    """Keys that are all that is known of their hives."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def taking(self, given: Answers) -> _Job:
@@ -121,6 +139,7 @@ class _Job:
             raw=(*self.raw, *given.raw),
             blind_spots=(*self.blind_spots, *given.blind_spots),
             absent=(*self.absent, *given.missing),
+            parts=(*self.parts, *given.parts),
             notes={**self.notes, **dict(given.notes)},
         )
 
@@ -189,18 +208,21 @@ class Dispatcher:
         if self._limits.total_seconds is not None:
             self._overall = self._clock() + self._limits.total_seconds
         self._observer.notify(SweepStarted(total))
-        feed = iter(hosts)
         try:
-            self._start(feed)
-            while self._running or self._retries or self._blocked:
-                results = list(self._collect())
-                # Before the reader works on what arrived, so that no slot stands idle meanwhile.
-                self._start(feed)
-                yield from results
-            if not self._stop.is_set():
-                yield from map(self._never_asked, feed)
+            with _rare_collections():
+                yield from self._results_of(iter(hosts))
         finally:
             self._observer.notify(SweepEnded(self._stop.is_set()))
+
+    def _results_of(self, feed: Iterator[Host]) -> Iterator[HostResult]:
+        self._start(feed)
+        while self._running or self._retries or self._blocked:
+            results = list(self._collect())
+            # Before the reader works on what arrived, so that no slot stands idle meanwhile.
+            self._start(feed)
+            yield from results
+        if not self._stop.is_set():
+            yield from map(self._never_asked, feed)
 
     # Starting
 
@@ -327,7 +349,7 @@ class Dispatcher:
 
     def _result(self, job: _Job) -> HostResult:
         facts, scopes = assemble(self._plan, job.answers)
-        scopes = narrow(self._plan.scopes, scopes, facts=facts, missing=job.absent)
+        scopes = narrow(self._plan.scopes, scopes, facts=facts, missing=job.absent, parts=job.parts)
         return HostResult(
             host=job.host.id,
             facts=_with_notes(facts, job.notes),

@@ -190,7 +190,7 @@ class _Parsed:
 class _ParseOnce:
     """Remembers the rows of recent answers by the hash of their bytes: a gold image is parsed once, not per host."""
 
-    def __init__(self, max_bytes: int = 32 * 1024 * 1024) -> None:
+    def __init__(self, max_bytes: int = 16 * 1024 * 1024) -> None:
         self._max_bytes = max_bytes
         self._size = 0
         self._known: OrderedDict[str, _Parsed] = OrderedDict()
