@@ -7,7 +7,7 @@ is looked for at the physical place as well.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -79,11 +79,15 @@ _HIVE_ROOTS = (("HKLM",), ("HKU", SID))
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Physical keys: elements (first the root in long form), depth, and the assumption level (C8)."""
+    """Physical keys: elements (first the root in long form), depth, and the assumption level (C8).
+
+    ``listing``: the key is read only for the names in it that begin so, because of an open run.
+    """
 
     elements: Path
     depth: int | None
     level: int
+    listing: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +116,14 @@ def places_of(run: Run, aim: Aim = Aim.NAME) -> frozenset[Place]:
         for hit in hits
         for path, depth in _endings(hit, run, aim)
         if path
-        for twin in _system_twin(Place(tuple(map(_canonical, path)), depth, hit.level))
+        for twin in _system_twin(
+            Place(tuple(map(_canonical, path)), depth, hit.level, _listing(run) if depth == 0 else "")
+        )
     )
+
+
+def _listing(run: Run) -> str:
+    return fold(run.elements[-1]) if run.ending is Ending.OPEN else ""
 
 
 def value_places(name: str) -> frozenset[Place]:
@@ -156,7 +166,7 @@ def _system_twin(place: Place) -> Iterator[Place]:
         twin = {".DEFAULT": "S-1-5-18", "S-1-5-18": ".DEFAULT"}.get(bare)
         if twin:
             suffix = "_Classes" if bare != name else ""
-            yield Place((HKU, twin + suffix, *place.elements[2:]), place.depth, place.level)
+            yield replace(place, elements=(HKU, twin + suffix, *place.elements[2:]))
 
 
 def _absolute(run: Run) -> Iterator[_Hit]:

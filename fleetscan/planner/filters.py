@@ -141,7 +141,7 @@ def _patterns(match: Match) -> Iterable[TextPattern]:
 def glob_text(parts: Iterable[str | Wildcard]) -> str:
     """The parts as a glob; a literal wildcard sign becomes ``?``."""
     return "".join(
-        part.value if isinstance(part, Wildcard) else part.replace("*", "?").replace("\ue000", "?") for part in parts
+        part.value if isinstance(part, Wildcard) else part.replace("*", "?") for part in parts
     )
 
 
@@ -223,10 +223,16 @@ def _hex_number(digits: str, text: str) -> Clauses | None:
 
 
 def _text_data(glob: str) -> Clauses | None:
-    """A part of a joined list may match, and text with a variable may match once it is expanded (D1, D4, D5)."""
+    """A part of a joined list may match, and text with a variable may match once it is expanded (D1, D4, D5).
+
+    A variable changes neither what stands before the first of them nor what stands behind the last.
+    """
     if "%" in glob or not glob.strip("*?"):
         return None
-    return frozenset({RowClause(data=f"*{glob.strip('*')}*"), RowClause(data="*%*")})
+    starts = ("",) if glob[0] in "*?" else ("%", glob[0])
+    ends = ("",) if glob[-1] in "*?" else ("%", glob[-1])
+    expanded = {f"{start}{'*' if '%' in (start, end) else '*%*'}{end}" for start in starts for end in ends}
+    return frozenset(RowClause(data=data) for data in {f"*{glob.strip('*')}*", *expanded})
 
 
 # Spelled prefixes

@@ -401,7 +401,9 @@ def _holds(wide: Place, narrow: Place) -> bool:
     if not all(map(_element_holds, wide.elements, narrow.elements)):
         return False
     same = wide.depth == narrow.depth and below == 0 and _element_tuple(wide) == _element_tuple(narrow)
-    return not same or wide.level < narrow.level
+    if wide.listing:
+        return False
+    return not same or bool(narrow.listing) or wide.level < narrow.level
 
 
 def _element_tuple(place: Place) -> tuple[object, ...]:

@@ -21,8 +21,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from fleetscan.model.registry import HKLM, HKU, fold
-from fleetscan.model.scope import Glob
-from fleetscan.planner.globs import like, overlaps, widened
+from fleetscan.planner.globs import like, overlaps
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -37,9 +36,6 @@ DEPTH_GUARD = 96
 """Turns of the walk below an entry key; links to an ancestor end here, and are reported as silent."""
 
 _NOTHING, _EVERYTHING = 0, 1
-
-_VARIABLES = "<variables>"
-"""Stands for "data with a percent sign", which LIKE cannot ask for; such data passes every clause on data."""
 
 Row = tuple[int | str, ...]
 
@@ -110,10 +106,13 @@ class Program:
         return self._filters[filters]
 
 
-def _clause(clause: RowClause) -> tuple[str, str, str, str]:
-    data = _VARIABLES if clause.data == "*%*" else clause.data
-    name, path, data, kind = (like(widened(Glob(glob))) for glob in (clause.name, clause.path, data, clause.type))
-    return name, path, data, kind
+def _clause(clause: RowClause) -> tuple[str, ...]:
+    return tuple(map(_sql_glob, (clause.name, clause.path, clause.data, clause.type)))
+
+
+def _sql_glob(glob: str) -> str:
+    """For SQLite's GLOB on upper-case text: unlike LIKE it can ask for a percent sign. Beyond ASCII any character fits."""
+    return "".join("[[]" if char == "[" else char if char.isascii() else "?" for char in fold(glob))
 
 
 def _targets(trie: Trie, edge: Edge, named: Named) -> Iterator[tuple[str, Node, Named]]:
@@ -231,9 +230,9 @@ def _answer(*, with_filter: bool) -> str:
     wanted = f"w.want = {_EVERYTHING}"
     if with_filter:
         wanted += (
-            " OR (w.want > 1 AND EXISTS (SELECT 1 FROM pass p WHERE p.want = w.want AND w.name LIKE p.name"
-            r" AND w.key || '\' || w.name LIKE p.path AND w.type LIKE p.type"
-            " AND (w.data LIKE p.data OR instr(w.data, '%') > 0)))"
+            " OR (w.want > 1 AND EXISTS (SELECT 1 FROM pass p WHERE p.want = w.want AND upper(w.name) GLOB p.name"
+            r" AND upper(w.key || '\' || w.name) GLOB p.path AND upper(w.type) GLOB p.type"
+            " AND upper(w.data) GLOB p.data))"
         )
     silent = "NOT IN (SELECT key FROM walk WHERE type <> 'ask')"
     path = "CASE w.name WHEN '(Default)' THEN w.path ELSE '' END AS path"
