@@ -72,6 +72,8 @@ class RegistryTable:
         self.reader = reader
         self.plans: dict[int, tuple[Constraint, ...]] = {}
         self.plans_run: set[int] = set()
+        self.idle: list[RegistryCursor] = []
+        """Cursors that were closed: SQLite opens one for every row of a recursion."""
 
     def BestIndexObject(self, info: apsw.IndexInfo) -> bool:  # noqa: N802 - apsw names it
         """Rule 22. Costs are summed in the order of the terms, as osquery does: the plans of OR depend on it."""
@@ -106,12 +108,15 @@ class RegistryTable:
 
     def Open(self) -> RegistryCursor:  # noqa: N802 - apsw names it
         """A cursor for one loop of a query."""
-        return RegistryCursor(self)
+        return self.idle.pop() if self.idle else RegistryCursor(self)
 
     def Disconnect(self) -> None:  # noqa: N802 - apsw names it
         """Nothing to release."""
 
     Destroy = Disconnect
+
+
+_NO_ROWS: Final[Iterator[Row]] = iter(())
 
 
 class RegistryCursor:
@@ -173,8 +178,9 @@ class RegistryCursor:
         return 0
 
     def Close(self) -> None:  # noqa: N802 - apsw names it
-        """Drop the rows."""
-        self._rows = iter(())
+        """Drop the rows, and serve again."""
+        self._rows = _NO_ROWS
+        self._table.idle.append(self)
 
 
 def _passes_for_constraint(operator: int) -> bool:
