@@ -7,19 +7,20 @@ findings work out when they are asked for.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fleetscan.evaluate.compiled import compiled
-from fleetscan.evaluate.index import Index
+from fleetscan.evaluate.index import Index, reaches
 from fleetscan.evaluate.judge import Judgement, judge_view
 from fleetscan.evaluate.subject import NOTHING_KNOWN, Context, View, removed_subject, subjects_of
-from fleetscan.model.logic import literals
-from fleetscan.model.rule import Dialect, Field
+from fleetscan.model.logic import literals, substitute
+from fleetscan.model.registry import fold
+from fleetscan.model.rule import NEVER, Dialect, Field, TextPattern, Wildcard
 from fleetscan.model.truth import Truth
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from fleetscan.model.registry import RegistryRow
     from fleetscan.model.rule import Match, Rule, Subject
@@ -36,6 +37,10 @@ class CompiledRule:
     rule: Rule
     truth: Callable[[View], Truth]
     settled: _Settled | None = None
+    paths: tuple[tuple[Match, tuple[str | Wildcard, ...]], ...] = ()
+    """The patterns on the full name, with their parts folded."""
+    variants: dict[tuple[Truth, ...], CompiledRule | None] = field(default_factory=dict)
+    """The rule for keys that decide those patterns so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,7 @@ class CompiledRules:
 def compile_rules(rules: Iterable[Rule]) -> CompiledRules:
     """Prepare rules for ``judge_rows``; the result serves many calls."""
     every = tuple(map(_compile, rules))
-    return CompiledRules(every, Index((rule, rule.rule.condition) for rule in every))
+    return CompiledRules(every, Index(((rule, rule.rule.condition) for rule in every), _for_key))
 
 
 def _compile(rule: Rule) -> CompiledRule:
@@ -62,7 +67,48 @@ def _compile(rule: Rule) -> CompiledRule:
         if leaf.match.field in _MAY_BE_UNKNOWN:
             signs[leaf.match].add(leaf.positive)
     cancels = any(len(seen) > 1 for seen in signs.values())
-    return CompiledRule(rule, compiled(rule.condition, rule.dialect), _Settled(rule) if cancels else None)
+    return CompiledRule(
+        rule=rule,
+        truth=compiled(rule.condition, rule.dialect),
+        settled=_Settled(rule) if cancels else None,
+        paths=tuple((match, _folded_parts(match)) for match in _path_matches(rule)),
+    )
+
+
+def _path_matches(rule: Rule) -> Iterable[Match]:
+    every = (leaf.match for leaf in literals(rule.condition))
+    return dict.fromkeys(match for match in every if match.field is Field.PATH and isinstance(match.test, TextPattern))
+
+
+def _folded_parts(match: Match) -> tuple[str | Wildcard, ...]:
+    parts = match.test.parts if isinstance(match.test, TextPattern) else ()
+    return tuple(part if isinstance(part, Wildcard) else fold(part) for part in parts)
+
+
+def _for_key(rule: CompiledRule, keys: Sequence[str]) -> CompiledRule | None:
+    """The rule with everything decided that the key alone decides; None if nothing in the key can match."""
+    case = tuple([_in_key(parts, keys) for _, parts in rule.paths])
+    if case not in rule.variants:
+        if len(rule.variants) >= _CASES_REMEMBERED:
+            return rule
+        decided = {match: truth for (match, _), truth in zip(rule.paths, case, strict=True)}
+        condition = substitute(rule.rule.condition, lambda match: decided.get(match, Truth.UNKNOWN))
+        truth = compiled(condition, rule.rule.dialect)
+        rule.variants[case] = None if condition == NEVER else replace(rule, truth=truth, paths=(), variants={})
+    return rule.variants[case]
+
+
+def _in_key(parts: tuple[str | Wildcard, ...], keys: Sequence[str]) -> Truth:
+    """What a key says of a pattern on the names in it: all match, none does, or it depends on the last element."""
+    if any(not isinstance(part, Wildcard) and not reaches(part, keys) for part in parts):
+        return Truth.FALSE
+    match parts:
+        case (Wildcard.ANY, str(run), Wildcard.ANY):
+            return Truth.TRUE if any(run in key for key in keys) else Truth.UNKNOWN
+        case (str(start), Wildcard.ANY):
+            return Truth.TRUE if any(key.startswith(start) for key in keys) else Truth.UNKNOWN
+        case _:
+            return Truth.UNKNOWN
 
 
 class _Settled:

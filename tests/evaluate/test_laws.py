@@ -13,7 +13,7 @@ from fleetscan.evaluate import compile_rules, judge, judge_rows, place, spelling
 from fleetscan.evaluate.names import closure, elements_of
 from fleetscan.model.finding import Severity
 from fleetscan.model.logic import fold_constants, literals, nnf, settle, substitute
-from fleetscan.model.registry import fold
+from fleetscan.model.registry import RegistryRow, fold
 from fleetscan.model.rule import ALWAYS, NEVER, And, Dialect, Evidence, Field, Match, Not, Or, Rule, Subject
 from fleetscan.model.truth import Truth, all_of, any_of
 from fleetscan.rules.patterns import short_root
@@ -22,7 +22,6 @@ from tests import strategies
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from fleetscan.model.registry import RegistryRow
     from fleetscan.model.rule import Expr
 
 TRUTHS = tuple(Truth)
@@ -110,6 +109,19 @@ def test_fast_path_gives_the_verdict_of_the_full_judgement(condition: Expr, row:
     fast = list(judge_rows(compile_rules([rule]), [row, row]))
     assert [found.truth for found in fast] == [full.truth] * (full.truth is not Truth.FALSE)
     assert [found.residual for found in fast] == [full.residual] * len(fast)
+
+
+@settings(max_examples=60, deadline=None)
+@given(strategies.conditions(), st.sampled_from(strategies.KEYS), st.sampled_from(tuple(Dialect)))
+def test_fast_path_stays_right_when_a_key_returns_often(condition: Expr, key: str, dialect: Dialect) -> None:
+    """From some question on, rules are simplified for the key."""
+    rule = rule_of(condition, dialect)
+    names = [*strategies.NAMES, "Run", "shell\\x", "(default)"]
+    found = [RegistryRow(key, name, kind, "x") for name in names for kind in ("REG_SZ", "REG_BINARY", "subkey")]
+    expected = [(row, truth) for row in found if (truth := judge(rule, row).truth) is not Truth.FALSE]
+    compiled = compile_rules([rule])
+    for _ in range(2):
+        assert [(judgement.row, judgement.truth) for judgement in judge_rows(compiled, found)] == expected
 
 
 @FEW

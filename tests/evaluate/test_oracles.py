@@ -110,11 +110,13 @@ def _selected(text: str, row: RegistryRow) -> bool:
 
 # EQL: the eql package. Its engine ignores case for every operator and gives null for tests on absent fields, so only
 # operators without case and fields that are there are asked; a list field is one text there, so data has one text here.
+# Its wildcards lack the question mark, which Elasticsearch has (T3).
 
 
 def eql_conditions() -> st.SearchStrategy[str]:
     fields = st.sampled_from(("registry.path", "registry.value", "registry.data.strings"))
-    lists = st.lists(texts(), min_size=1, max_size=3)
+    plain = texts().filter(lambda text: "?" not in text)
+    lists = st.lists(plain, min_size=1, max_size=3)
     colon = st.builds(lambda field, values: f"{field} : {_list(values)}", fields, lists)
     like = st.builds(lambda field, values: f"{field} like~ {_list(values)}", fields, lists)
     member = st.builds(lambda field, values: f"{field} in~ {_list(values)}", fields, lists)
