@@ -179,6 +179,17 @@ def sweep(plan: Plan, running: Simulator, count: int, concurrency: int) -> tuple
         return time.monotonic() - wall, time.process_time() - cpu, complete
 
 
+def children_seconds() -> float:
+    """CPU seconds of all processes that were started from here and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _load() -> str:
+    """How busy the machine is: with more work than processors, every time above is too long."""
+    return f"load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors"
+
+
 def peak_megabytes() -> float:
     """The most memory this process ever held."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -251,13 +262,11 @@ def compare(running: Simulator, plan: Plan, count: int, concurrency: int) -> Non
         if shutil.which(program) is None:
             print(f"  {name:18} not installed")
             continue
-        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        before = children_seconds()
         began = time.monotonic()
         done = subprocess.run(words(running, script, count, concurrency), capture_output=True, check=False, timeout=600)
         wall = time.monotonic() - began
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        _row(name, wall, cpu, count, f"exit {done.returncode}, raw output kept, nothing parsed")
+        _row(name, wall, children_seconds() - before, count, f"exit {done.returncode}, raw output kept, nothing parsed")
 
 
 def _row(name: str, wall: float, cpu: float, count: int, note: str) -> None:
@@ -289,14 +298,17 @@ def main() -> None:
         print(f"cost: {count} hosts, {PAYLOAD_BYTES // 1000} KB each, every answer different, parsed and stored")
         with simulator(0.0, PAYLOAD_BYTES) as running:
             wall, cpu, complete = sweep(plan, running, count, 20)
-        _row("fleetscan", wall, cpu, count, f"{complete} complete")
+        _row("fleetscan", wall, cpu, count, f"{complete} complete; {_load()}")
         _verdict("cpu per host, ms", 1000 * cpu / count)
     if "overlap" in wanted:
         count, concurrency, latency = (100, 50, 2.0) if args.quick else (1000, 200, 2.0)
         print(f"overlap: {count} hosts that take {latency:g} s, {concurrency} at once")
+        before = children_seconds()
         with simulator(latency, 2000) as running:
             wall, cpu, complete = sweep(plan, running, count, concurrency)
         _row("fleetscan", wall, cpu, count, f"{complete} complete")
+        used = children_seconds() - before
+        print(f"  the simulator took {1000 * used / count:.1f} ms CPU per host; {_load()}")
         _verdict("wall over ideal", wall / (count / concurrency * latency))
     if "memory" in wanted:
         count = 600 if args.quick else 10_000
