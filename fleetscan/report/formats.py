@@ -93,7 +93,22 @@ def write(
 def _to_stdout(document: Document, formats: Sequence[Format], stdout: TextIO, options: Options) -> None:
     if len(formats) > 1:
         raise SettingsError("several formats need a folder", hint="--output FOLDER")
-    stdout.writelines(chunks(document, formats[0], options))
+    for chunk in chunks(document, formats[0], options):
+        if formats[0] is Format.TABLE:
+            encoding = getattr(stdout, "encoding", None) or "utf-8"
+            stdout.write(chunk.encode(encoding, "backslashreplace").decode(encoding))
+        else:
+            _write_exactly(chunk, stdout)
+
+
+def _write_exactly(text: str, stdout: TextIO) -> None:
+    """For programs: UTF-8 and line breaks as they are, whatever the terminal's own way would be."""
+    binary = getattr(stdout, "buffer", None)
+    if binary is None:
+        stdout.write(text)
+        return
+    stdout.flush()
+    binary.write(text.encode("utf-8"))
 
 
 def _write_file(document: Document, format_: Format, path: Path, options: Options) -> tuple[Path, ...]:

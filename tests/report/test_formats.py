@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -65,6 +66,25 @@ def test_one_format_without_output_goes_to_standard_output(document: Document, f
     assert write(document, (format_,), None, stream, Options()) == ()
     assert stream.getvalue() == "".join(chunks(document, format_, Options()))
     assert stream.getvalue()
+
+
+def test_a_terminal_that_knows_only_ascii_gets_the_table_all_the_same(document: Document) -> None:
+    finding = replace(document.assessment.findings[0], why=("中文 ü",))
+    wide = replace(document, assessment=replace(document.assessment, findings=(finding,)))
+    held = io.BytesIO()
+    stream = io.TextIOWrapper(held, encoding="ascii", newline="\r\n")
+    write(wide, (Format.TABLE,), None, stream, Options())
+    stream.flush()
+    assert b"\\u4e2d\\u6587 \\xfc" in held.getvalue()
+
+
+def test_programs_get_the_same_bytes_from_standard_output_as_from_a_file(document: Document, tmp_path: Path) -> None:
+    held = io.BytesIO()
+    stream = io.TextIOWrapper(held, encoding="ascii", newline="\r\n")
+    write(document, (Format.CSV,), None, stream, Options())
+    write(document, (Format.CSV,), tmp_path / "x.csv", io.StringIO(), Options())
+    stream.flush()
+    assert held.getvalue() == (tmp_path / "x.csv").read_bytes()
 
 
 def test_several_formats_without_output_are_refused(document: Document) -> None:
