@@ -15,6 +15,7 @@ from tabulate import tabulate
 from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.evaluate.tree import condition_lines
 from fleetscan.model.rule import MessageLevel
+from fleetscan.planner.cost import plan_cost
 from fleetscan.planner.plan import make_plan
 from fleetscan.planner.scopes import Label
 from fleetscan.report.escape import visible
@@ -298,8 +299,6 @@ def _lost(rule: Rule, entry: RulePlan) -> Iterator[str]:
 
 
 def _cost(plan: Plan) -> Iterator[str]:
-    statements = sum(1 for statement in plan.statements if statement.scope_ids)
-    subtrees = sum(1 for scope in plan.scopes if scope.depth is None)
     yield ""
-    yield "Cost"
-    yield f"  {statements} statements, {len(plan.scopes)} scopes, of which {subtrees} are whole subtrees"
+    yield "Cost on one host"
+    yield f"  {plan_cost(plan)}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from fleetscan.model.logic import literals
@@ -128,9 +129,14 @@ def _near_misses(test: TextPattern) -> Iterator[tuple[str, str]]:
             partial = (at == 0 and open_start) or (at == len(elements) - 1 and open_end)
             if partial or len(element) < _MIN_MISSPELT:
                 continue
-            for known in _WELL_KNOWN:
-                if _one_edit(element.lower(), known.lower()):
-                    yield element, known
+            if known := _meant(element.lower()):
+                yield element, known
+
+
+@lru_cache(maxsize=8192)
+def _meant(element: str) -> str:
+    """The well-known name that is one edit away from an element; empty if there is none."""
+    return next((known for known in _WELL_KNOWN if _one_edit(element, known.lower())), "")
 
 
 def _one_edit(text: str, other: str) -> bool:
