@@ -180,7 +180,7 @@ class _Reader:
             tree = conditions.SigmaCondition(text, None).parse(postprocess=False)  # type: ignore[arg-type]
             return self.linked(tree, selections)
         except (SigmaError, RecursionError) as error:
-            self.error(f"condition {text!r}: {error}", *here)
+            self.error(f"condition {text[:60]!r}: {error}", *here)
         except RuleError as error:
             self.errors.append(error)
         return None
