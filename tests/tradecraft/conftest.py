@@ -34,12 +34,14 @@ def ruled_bench(tradecraft_folder: Path, rules: dict[str, Rule]) -> Bench:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``case`` runs over all cases of ``cases.yml``; without the benchmark one skipped test says why."""
-    if "case" in metafunc.fixturenames:
-        folder = corpus_folder("tradecraft")
-        if folder is None:
-            skip = pytest.mark.skip(reason="corpus 'tradecraft' is absent: set FLEETSCAN_TRADECRAFT to its folder")
-            metafunc.parametrize("case", [pytest.param({}, marks=skip, id="absent")])
-        else:
-            cases = load_yaml(folder / "cases.yml")["cases"]
-            metafunc.parametrize("case", cases, ids=[case["id"] for case in cases])
+    """``case`` runs over all cases of ``cases.yml``, ``hidden_case`` over those about what the table hides."""
+    name = next((name for name in ("case", "hidden_case") if name in metafunc.fixturenames), None)
+    if name is None:
+        return
+    folder = corpus_folder("tradecraft")
+    if folder is None:
+        skip = pytest.mark.skip(reason="corpus 'tradecraft' is absent: set FLEETSCAN_TRADECRAFT to its folder")
+        metafunc.parametrize(name, [pytest.param({}, marks=skip, id="absent")])
+        return
+    cases = [case for case in load_yaml(folder / "cases.yml")["cases"] if name == "case" or "expected_offline" in case]
+    metafunc.parametrize(name, cases, ids=[case["id"] for case in cases])

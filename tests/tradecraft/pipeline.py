@@ -49,9 +49,18 @@ class Bench:
 
     @lru_cache(maxsize=128)  # noqa: B019 - one bench lives as long as the test session
     def state(
-        self, base: str, overlays: tuple[str, ...] = (), extras: tuple[str, ...] = (), version: str = ""
+        self,
+        base: str,
+        overlays: tuple[str, ...] = (),
+        extras: tuple[str, ...] = (),
+        version: str = "",
+        *,
+        offline: bool = False,
     ) -> HostResult:
-        """What an agent of that version answers on clean host + overlays + side files."""
+        """What an agent of that version answers on clean host + overlays + side files.
+
+        ``offline``: the same SQL over hives, with what the engine then sees beside the table, and without faults.
+        """
         memory = MemoryRegistry()
         apply_reg(memory, (self.folder / "clean" / f"{base}.reg").read_bytes(), base)
         for overlay in overlays:
@@ -60,7 +69,7 @@ class Bench:
         for extra in extras:
             content = (self.folder / "overlays" / extra).read_bytes()
             apply_extra(memory, content, extra)
-            faults += [_fault(one) for one in json.loads(content).get("faults", ())]
+            faults += [] if offline else [_fault(one) for one in json.loads(content).get("faults", ())]
         witness = Witness()
         database = Database(
             mount(hives_of(memory)),
@@ -73,7 +82,14 @@ class Bench:
         finally:
             database.close()
         facts, scopes = assemble(self.plan, answers)
-        return HostResult(host=HostId("host"), facts=facts, scopes=scopes, started=MONDAY, finished=MONDAY)
+        return HostResult(
+            host=HostId("host"),
+            facts=facts,
+            scopes=scopes,
+            started=MONDAY,
+            finished=MONDAY,
+            blind_spots=witness.spots() if offline else (),
+        )
 
     def unreachable(self, reason: str) -> HostResult:
         """A host that gave nothing."""
