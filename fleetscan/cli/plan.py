@@ -118,9 +118,7 @@ def _json(plan: Plan) -> None:
         "estimate": {"keys": cost.keys, "calls": cost.calls},
         "rules": [_rule_json(entry) for entry in plan.rules],
         "scopes": [{"id": scope.id, "text": scope.text} for scope in plan.scopes],
-        "statements": [
-            {"id": text.id, "sql": text.sql, "scopes": list(text.scope_ids)} for text in plan.statements
-        ],
+        "statements": [{"id": text.id, "sql": text.sql, "scopes": list(text.scope_ids)} for text in plan.statements],
     }
     print(json.dumps(document, indent=2))
 

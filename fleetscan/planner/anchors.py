@@ -26,6 +26,7 @@ Path = tuple[Element, ...]
 
 _SOFTWARE = ("SOFTWARE",)
 _WOW = "Wow6432Node"
+_ANY_CONTROL_SET = Glob("ControlSet*")
 _PROFILES = ("HKLM", "SYSTEM", CONTROL_SET, "Hardware Profiles")
 _CLASSES_SUFFIX = "_CLASSES"
 
@@ -40,6 +41,7 @@ ALIASES: tuple[tuple[Path, Path], ...] = (
     (("HKU", SID_CLASSES), ("HKU", SID, "Software", "Classes")),
     (("HKCU",), ("HKU", SID)),
     (("HKCU", "Software", "Classes"), ("HKU", SID_CLASSES)),
+    (("HKLM", "SYSTEM", _ANY_CONTROL_SET), ("HKLM", "SYSTEM", CONTROL_SET)),
     (("HKCC",), (*_PROFILES, "Current")),
     (("HKCC",), (*_PROFILES, "0001")),
     ((*_PROFILES, "Current"), (*_PROFILES, "0001")),
@@ -204,6 +206,9 @@ def _element_agrees(element: Element, known: Element, *, is_open: bool) -> bool:
     if isinstance(element, Glob):
         return isinstance(known, Glob) and element == known
     name = fold(element)
+    if known == _ANY_CONTROL_SET:
+        # A whole element has been read as the current control set already; here only a part of it can stand.
+        return is_open and (name.startswith("CONTROLSET") or "CONTROLSET".startswith(name))
     if isinstance(known, Glob):
         if is_open:
             return True
@@ -265,6 +270,8 @@ def _hits(anchor: Anchor, run: Run) -> Iterator[_Hit]:
         level = 0 if anchor.literals > 1 or at_hive else 1
     for root in ROOTS[anchor.base]:
         yield _Hit((*_long(root), *between, *run.elements), level)
+        if anchor.base == "HKLM":
+            yield from _aliased((*root, *between, *run.elements), run, 0, level)
 
 
 def _at_roots(run: Run) -> Iterator[tuple[_Hit, int, bool]]:

@@ -48,8 +48,12 @@ _ELASTIC = ("0X????????", "0X????????????????", "(EMPTY)", "")
 def row_filter(branches: Sequence[Expr], dialect: Dialect, place: Place) -> RowFilter | None:
     """The filter for rows that satisfy one of the branches, in a place; None: every row is wanted.
 
-    The branches are in negation normal form. Exact keys are returned whole.
+    The branches are in negation normal form. Exact keys are returned whole; of a key that is read because of an open
+    run (``\\Run*``) only what begins so is wanted.
     """
+    if place.listing:
+        # A wildcard sign in the run is a character of the name.
+        return RowFilter((RowClause(name=f"{glob_text([place.listing])}*"),))
     if place.depth == 0 and not any(
         isinstance(part, Glob) and part not in (SID, SID_CLASSES) for part in place.elements
     ):
@@ -140,9 +144,7 @@ def _patterns(match: Match) -> Iterable[TextPattern]:
 
 def glob_text(parts: Iterable[str | Wildcard]) -> str:
     """The parts as a glob; a literal wildcard sign becomes ``?``."""
-    return "".join(
-        part.value if isinstance(part, Wildcard) else part.replace("*", "?") for part in parts
-    )
+    return "".join(part.value if isinstance(part, Wildcard) else part.replace("*", "?") for part in parts)
 
 
 def _unslashed(parts: list[str | Wildcard]) -> list[str | Wildcard]:

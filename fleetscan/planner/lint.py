@@ -106,7 +106,9 @@ def lint_file(path: Path) -> tuple[Fault, ...]:
         ) from error
     found = list(_queries(document))
     if not found:
-        raise SettingsError("no query is in it", where=str(path), hint='a pack has {"queries": {"name": {"query": ...}}}')
+        raise SettingsError(
+            "no query is in it", where=str(path), hint='a pack has {"queries": {"name": {"query": ...}}}'
+        )
     return tuple(fault for name, sql in found for fault in lint(sql, str(path), name))
 
 
@@ -146,7 +148,9 @@ def _core_faults(core: Core) -> Iterator[tuple[str, str]]:
     branches = [part for part in conjuncts(condition) if len(disjuncts(part)) > 1]
     if len(disjuncts(core.where)) > 1:
         own, branches = [], [core.where]
-    every = own + [term for part in branches for branch in disjuncts(part) for term in _all_terms(branch, names, joined)]
+    every = own + [
+        term for part in branches for branch in disjuncts(part) for term in _all_terms(branch, names, joined)
+    ]
     yield from _shape_faults(core, own, branches, names, joined=joined)
     told = any(term.pushed for term in every)
     for term in every:
@@ -177,13 +181,24 @@ def _shape_faults(
                 "OR beside another condition on key or path may answer nothing",
                 "UNION ALL, each arm with all its conditions",
             )
-        elif complete and len(parts) >= _MANY_BRANCHES and not _without_subkeys(part) and any(term.operator == "LIKE" for t in parts for term in t):
+        elif (
+            complete
+            and len(parts) >= _MANY_BRANCHES
+            and not _without_subkeys(part)
+            and any(term.operator == "LIKE" for t in parts for term in t)
+        ):
             yield "an OR of three or more branches loses values that share a path with a subkey", "UNION ALL"
     yield from _missing_faults(core, own, usable=usable, joined=joined)
     if joined and any(term.text is None and term.operator in ("=", "==") for term in pushed) and len(pushed) > 1:
-        yield "a join on key with another condition on key or path answers nothing", "filter outside: instr(r.path, ...)"
+        yield (
+            "a join on key with another condition on key or path answers nothing",
+            "filter outside: instr(r.path, ...)",
+        )
     if len({term.column for term in pushed}) > 1 or len([term for term in pushed if term.text is not None]) > 1:
-        yield "several conditions on key and path read the keys of all of them", "keep one; compare the rest with instr()"
+        yield (
+            "several conditions on key and path read the keys of all of them",
+            "keep one; compare the rest with instr()",
+        )
 
 
 def _without_subkeys(part: Tokens) -> bool:
@@ -207,9 +222,7 @@ def _missing_faults(core: Core, own: list[Term], *, usable: bool, joined: bool) 
 def _is_correlated(core: Core, names: set[str]) -> bool:
     """Does the condition speak of a table of the query around it?"""
     flat = list(_flat(core.where))
-    return any(
-        token.text == "." and at and flat[at - 1].text.upper() not in names for at, token in enumerate(flat)
-    )
+    return any(token.text == "." and at and flat[at - 1].text.upper() not in names for at, token in enumerate(flat))
 
 
 def _term_faults(term: Term) -> Iterator[tuple[str, str]]:
@@ -304,7 +317,9 @@ def _table_names(sources: Tokens) -> set[str]:
     for part in _sources(sources):
         words = [token.text.upper() for token in part if token.kind in ("word", "name")]
         if words[:1] == ["REGISTRY"]:
-            alias = [word for word in words[1:3] if word not in ("AS", "ON", "CROSS", "LEFT", "INNER", "OUTER", "USING")]
+            alias = [
+                word for word in words[1:3] if word not in ("AS", "ON", "CROSS", "LEFT", "INNER", "OUTER", "USING")
+            ]
             names.add(alias[0] if alias else "REGISTRY")
     return names
 
@@ -345,7 +360,9 @@ def _terms(part: Tokens, names: set[str], *, joined: bool) -> Iterator[Term]:
         yield Term(
             column=name,
             operator=operator.removeprefix("NOT "),
-            text=literals[0] if literals and not is_query and not (len(value) > 1 and "||" in map(str, value)) else None,
+            text=literals[0]
+            if literals and not is_query and not (len(value) > 1 and "||" in map(str, value))
+            else None,
             hidden=hidden,
             nocase="NOCASE" in words,
             escape="ESCAPE" in words,
@@ -384,7 +401,9 @@ def _column(part: Tokens, names: set[str], *, joined: bool) -> tuple[int, str, b
     return None
 
 
-_OPERATORS = frozenset({"=", "==", "!=", "<>", "<", ">", "<=", ">=", "LIKE", "GLOB", "REGEXP", "MATCH", "IN", "IS", "BETWEEN"})
+_OPERATORS = frozenset(
+    {"=", "==", "!=", "<>", "<", ">", "<=", ">=", "LIKE", "GLOB", "REGEXP", "MATCH", "IN", "IS", "BETWEEN"}
+)
 
 
 def _operator(rest: Tokens) -> tuple[str, Tokens]:

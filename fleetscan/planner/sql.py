@@ -202,7 +202,7 @@ def _table(name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> str:
 
 
 _ONE_PLACE = (
-    rf" AND NOT (w.key = '{HKU}' AND w.name = '.DEFAULT' AND EXISTS (SELECT 1 FROM hives WHERE name = 'S-1-5-18'))"
+    rf" AND NOT (w.key = '{HKU}' AND w.name = '.DEFAULT' COLLATE NOCASE AND EXISTS (SELECT 1 FROM hives WHERE name = 'S-1-5-18'))"
     r" AND NOT (t.suffix || '\' LIKE '\Software\Classes\%' AND EXISTS (SELECT 1 FROM hives"
     r" WHERE name = w.name || '_Classes' COLLATE NOCASE))"
 )

@@ -44,9 +44,7 @@ def test_every_shipped_rule_is_shown_with_scopes_cost_and_sql(capsys: pytest.Cap
     assert "WITH RECURSIVE" in out
 
 
-def test_expensive_part_is_named_and_taken_in_on_request(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_expensive_part_is_named_and_taken_in_on_request(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "broad.yml"
     file.write_text(RULE)
     assert main(["plan", "-r", str(file)]) == ExitCode.CLEAN

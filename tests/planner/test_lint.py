@@ -23,7 +23,10 @@ UNSAFE = {
     "short hive name": (r"SELECT * FROM registry WHERE key = 'HKLM\SOFTWARE\X'", "hive HKLM is unknown"),
     "hive in lower case": (r"SELECT * FROM registry WHERE key LIKE 'hkey_local_machine\X\%'", "is unknown"),
     "current user": (r"SELECT * FROM registry WHERE key = 'HKEY_CURRENT_USER\Software\X'", "service account"),
-    "users without SID": (r"SELECT * FROM registry WHERE key = 'HKEY_USERS\Software\X'", "name of a user hive is missing"),
+    "users without SID": (
+        r"SELECT * FROM registry WHERE key = 'HKEY_USERS\Software\X'",
+        "name of a user hive is missing",
+    ),
     "no key at all": ("SELECT * FROM registry WHERE name = 'x'", "only the hive roots"),
     "glob": (rf"SELECT * FROM registry WHERE key GLOB '{K}*'", "GLOB on key or path alone"),
     "not equal": (rf"SELECT * FROM registry WHERE key != '{K}'", "!= on key or path alone"),
@@ -120,6 +123,8 @@ def test_broken_pack_is_one_error_with_its_place(text: str, tmp_path: Path) -> N
     assert str(file) in str(caught.value)
 
 
-@pytest.mark.parametrize("sql", ["SELECT * FROM registry WHERE key = '", "((((", "SELECT", "FROM registry WHERE", ")", "'"])
+@pytest.mark.parametrize(
+    "sql", ["SELECT * FROM registry WHERE key = '", "((((", "SELECT", "FROM registry WHERE", ")", "'"]
+)
 def test_broken_sql_is_no_traceback(sql: str) -> None:
     assert isinstance(list(lint(sql, "q")), list)

@@ -30,7 +30,10 @@ SIGMA_PATTERNS = {
         {"startswith": r"HKLM\SOFTWARE\Microsoft\Windows\CurrentVersion\Run"},
         {RUN.removesuffix(r"\RUN"), RUN.removesuffix("RUN") + r"<RUN*>\**"},
     ),
-    "any control set is the current one": ({"whole": r"HKLM\SYSTEM\ControlSet002\Control\Lsa\x"}, {CCS + r"\CONTROL\LSA"}),
+    "any control set is the current one": (
+        {"whole": r"HKLM\SYSTEM\ControlSet002\Control\Lsa\x"},
+        {CCS + r"\CONTROL\LSA"},
+    ),
     "a floating run stands at the root of every hive that begins so": (
         {"endswith": r"\Software\Vendor\Product\x"},
         {r"HKEY_LOCAL_MACHINE\SOFTWARE\VENDOR\PRODUCT", r"HKEY_USERS\<SID>\SOFTWARE\VENDOR\PRODUCT"},

@@ -102,7 +102,9 @@ def cuts(draw: st.DrawFn, name: str) -> tuple[str, str]:
     modifier = draw(st.sampled_from(("", "|startswith", "|contains", "|endswith")))
     start, end = 0, len(name)
     if modifier in ("|contains", "|endswith"):
-        starts = [at for at in range(len(name)) if name[at:].upper().startswith(("\\SOFTWARE", "\\SYSTEM", "\\CLASSES"))]
+        starts = [
+            at for at in range(len(name)) if name[at:].upper().startswith(("\\SOFTWARE", "\\SYSTEM", "\\CLASSES"))
+        ]
         start = draw(st.sampled_from(starts or [0]))
     if modifier in ("|contains", "|startswith"):
         end = draw(st.integers(min(start + 12, len(name)), len(name)))
@@ -138,7 +140,11 @@ def eql_rules(draw: st.DrawFn, rows: list[RegistryRow]) -> Rule:
     if tail == "gap" and at < len(parts) - 1:
         parts[at] = "*"
     path = "\\".join(parts)
-    path = {"subtree": "\\".join(parts[:at]) + "\\*", "slash": path.removesuffix("(Default)"), "open": path[:-1] + "*"}.get(tail, path)
+    path = {
+        "subtree": "\\".join(parts[:at]) + "\\*",
+        "slash": path.removesuffix("(Default)"),
+        "open": path[:-1] + "*",
+    }.get(tail, path)
     extra = draw(
         st.sampled_from(
             (

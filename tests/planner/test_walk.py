@@ -66,7 +66,10 @@ SCOPES = {
     "subtree": [scope(HKLM, "SOFTWARE", "A", depth=None)],
     "one level": [scope(HKLM, "SOFTWARE", "A", depth=1)],
     "a literal beside a glob": [scope(HKLM, "SOFTWARE", "A", ANY), scope(HKLM, "SOFTWARE", "A", "B", depth=None)],
-    "globs that overlap": [scope(HKLM, "SOFTWARE", "A", "B", Glob("Run*")), scope(HKLM, "SOFTWARE", "A", "B", Glob("*n*"))],
+    "globs that overlap": [
+        scope(HKLM, "SOFTWARE", "A", "B", Glob("Run*")),
+        scope(HKLM, "SOFTWARE", "A", "B", Glob("*n*")),
+    ],
     "exact below a subtree": [scope(HKLM, "SOFTWARE", "A", depth=None), scope(HKLM, "SOFTWARE", "A", "B", "C")],
     "an underscore is no wildcard": [scope(HKLM, "SOFTWARE", "A", "X_Y"), scope(HKLM, "SOFTWARE", "A", Glob("X*"))],
     "signs of LIKE": [scope(HKLM, "SOFTWARE", "A", "50%", ANY), scope(HKLM, "SOFTWARE", "A", "it's")],
@@ -166,7 +169,11 @@ def test_long_name_in_a_user_hive_does_not_hide_what_is_known_by_name() -> None:
 
 
 def test_class_hive_is_read_under_one_name() -> None:
-    lines = [rf"HKU\{USER}_Classes\x : v", rf"HKU\{USER}\Software\Classes\x : v", r"HKU\S-1-5-19\Software\Classes\x : v"]
+    lines = [
+        rf"HKU\{USER}_Classes\x : v",
+        rf"HKU\{USER}\Software\Classes\x : v",
+        r"HKU\S-1-5-19\Software\Classes\x : v",
+    ]
     scopes = [scope(HKU, SID, "Software", "Classes", "x"), scope(HKU, SID_CLASSES, "x")]
     results = ask(make_plan([], extra_scopes=scopes), registry_of(lines))
     assert [row.key for row in results[scopes[0].id].rows] == [r"HKEY_USERS\S-1-5-19\Software\Classes\x"]
