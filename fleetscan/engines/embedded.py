@@ -80,6 +80,7 @@ class _Asking:
             raw=tuple(self._raw),
             blind_spots=witness.spots(),
             missing=tuple(self._missing),
+            parts=tuple(map(str, registry.parts())),
             notes=(("hives", "; ".join(registry.sources)),),
         )
 

@@ -19,14 +19,16 @@ class Answers:
 
     ``raw`` holds the bytes of each answered statement. ``blind_spots`` is filled by engines that can see what the table
     hides. ``missing`` are the keys of hives that the source lacks and that were asked for: what lies below them is not
-    covered, whatever the answers say. ``notes`` are facts that only the transport knows (remote user, shell,
-    elevation): name, text.
+    covered, whatever the answers say. ``parts`` are the keys that .reg exports of the source wrote: of the hives in
+    which they stand, only these and what is below is known. ``notes`` are facts that only the transport knows (remote
+    user, shell, elevation): name, text.
     """
 
     answers: dict[str, Answer]
     raw: tuple[RawAnswer, ...] = ()
     blind_spots: tuple[BlindSpot, ...] = ()
     missing: tuple[str, ...] = ()
+    parts: tuple[str, ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
 
 

@@ -2,62 +2,139 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import replace
-from fnmatch import translate
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fleetscan.model.registry import HKU, KeyPath, fold
-from fleetscan.model.scope import Glob
+from fleetscan.model.registry import HKLM, HKU, KeyPath, fold
+from fleetscan.model.scope import Glob, glob_matches
 from fleetscan.model.snapshot import Complete, Partial, Reason, ScopeResult, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from fleetscan.model.scope import Element, Scope
-    from fleetscan.model.snapshot import HostFacts
+    from fleetscan.model.snapshot import HostFacts, Status
 
 _CLASSES = "_CLASSES"
+_NAMED = 3  # keys that a reason spells out
 
 
 def narrow(
-    scopes: Sequence[Scope], results: Iterable[ScopeResult], *, facts: HostFacts, missing: Sequence[str] = ()
+    scopes: Sequence[Scope],
+    results: Iterable[ScopeResult],
+    *,
+    facts: HostFacts,
+    missing: Sequence[str] = (),
+    parts: Sequence[str] = (),
 ) -> tuple[ScopeResult, ...]:
-    """The results with what is not covered named: scopes in ``missing`` hives, and users whose hive is not loaded.
+    """The results with what is not covered named.
 
-    In the order of ``scopes``, each exactly once; a scope without result was not asked.
+    That is scopes in ``missing`` hives, scopes beside the ``parts`` that are known of their hive, and users whose hive
+    is not loaded. In the order of ``scopes``, each exactly once; a scope without result was not asked.
     """
     given = {result.scope_id: result for result in results}
     absent = [KeyPath.parse(key) for key in missing]
+    known = _Parts.of(dict.fromkeys(map(KeyPath.parse, parts)))
     away = sorted({fold(sid) for sid in facts.profiles_known} - {fold(sid) for sid in facts.profiles_loaded})
     not_asked = Unreachable(Reason.NOT_ASKED)
     return tuple(
-        _narrowed(scope, given.get(scope.id) or ScopeResult(scope_id=scope.id, status=not_asked), absent, away)
+        _narrowed(scope, given.get(scope.id) or ScopeResult(scope_id=scope.id, status=not_asked), absent, known, away)
         for scope in scopes
     )
 
 
-def _narrowed(scope: Scope, result: ScopeResult, absent: Sequence[KeyPath], away: Sequence[str]) -> ScopeResult:
+def _narrowed(
+    scope: Scope, result: ScopeResult, absent: Sequence[KeyPath], known: _Parts, away: Sequence[str]
+) -> ScopeResult:
     path = (scope.root, *scope.elements)
     if isinstance(result.status, Unreachable):
         return result
     for key in absent:
-        if _leads_into(path, key.elements):
+        if _lies_in(path, key.elements):
             detail = f"not in the collection: {key}"
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), rows=(), unproven=())
     if not isinstance(result.status, Complete):
         return result
+    if only := known.beside(path):
+        detail = f"not in the export, which holds only {only}"
+        if not result.rows and not known.within(scope, path):
+            return replace(result, status=Unreachable(Reason.NO_HIVE, detail), unproven=())
+        return replace(result, status=Partial(Reason.NO_HIVE, detail))
+    return replace(result, status=_short_of(scope, path, absent, away))
+
+
+def _short_of(scope: Scope, path: Sequence[Element], absent: Sequence[KeyPath], away: Sequence[str]) -> Status:
+    """Complete, unless hives or users lie within the scope that were not there."""
     if inside := [str(key) for key in absent if _reaches(scope, path, key)]:
-        return replace(result, status=Partial(Reason.NO_HIVE, f"not in the collection: {', '.join(inside)}"))
+        return Partial(Reason.NO_HIVE, f"not in the collection: {', '.join(inside)}")
     if users := [sid for sid in away if _concerns(scope, sid)]:
-        return replace(result, status=Partial(Reason.NOT_LOADED, ", ".join(users)))
-    return result
+        return Partial(Reason.NOT_LOADED, ", ".join(users))
+    return Complete()
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """The known parts of hives that are not known whole, by the hive (or by HKEY_USERS: which users there are)."""
+
+    of_hive: Mapping[tuple[str, ...], Sequence[KeyPath]]
+    folded: frozenset[tuple[str, ...]]
+
+    @classmethod
+    def of(cls, parts: Iterable[KeyPath]) -> _Parts:
+        """Sorted by hive."""
+        hives: dict[tuple[str, ...], list[KeyPath]] = {}
+        for part in parts:
+            hives.setdefault(_hive(part.elements), []).append(part)
+        return cls(hives, frozenset(part.folded for paths in hives.values() for part in paths))
+
+    def beside(self, path: Sequence[Element]) -> str:
+        """What is known of the hive of ``path``, in words, if that does not hold the path; else empty."""
+        parts = self._near(path)
+        if not parts or self._hold(path):
+            return ""
+        more = f" and {len(parts) - _NAMED} more" if len(parts) > _NAMED else ""
+        return ", ".join(map(str, parts[:_NAMED])) + more
+
+    def within(self, scope: Scope, path: Sequence[Element]) -> bool:
+        """Does the scope, from above, go down as far as a known part?"""
+        return any(_reaches(scope, path, part) for part in self._near(path))
+
+    def _near(self, path: Sequence[Element]) -> Sequence[KeyPath]:
+        """The parts of the hive of ``path``; of all its hives if the path does not name one."""
+        hive = _hive(path)
+        return [part for name, parts in self.of_hive.items() if name[: len(hive)] == hive for part in parts]
+
+    def _hold(self, path: Sequence[Element]) -> bool:
+        """Is a key on the literal way to ``path``, itself included, a part?"""
+        above: tuple[str, ...] = ()
+        for element in path:
+            if isinstance(element, Glob):
+                return False
+            above = (*above, fold(element))
+            if above in self.folded:
+                return True
+        return False
+
+
+def _hive(path: Sequence[Element]) -> tuple[str, ...]:
+    """The literal elements that name a hive below HKEY_LOCAL_MACHINE, or another root."""
+    literal = [fold(element) for element in path[:2] if isinstance(element, str)]
+    return tuple(literal[: 2 if literal[:1] == [HKLM] else 1])
 
 
 def _reaches(scope: Scope, path: Sequence[Element], key: KeyPath) -> bool:
-    """Does the scope, from above, go down as far as the key?"""
+    """May the scope hold something of the key: from above, as far down as it goes, or through a glob?"""
     levels = len(key.elements) - len(path)
+    if levels <= 0:
+        return _leads_into(path, key.elements)
     return _leads_into(key.elements, path) and (scope.depth is None or scope.depth >= levels)
+
+
+def _lies_in(path: Sequence[Element], key: Sequence[str]) -> bool:
+    """Does the literal beginning of ``path`` lie in the key?"""
+    return len(path) >= len(key) and all(
+        isinstance(a, str) and fold(a) == fold(b) for a, b in zip(path, key, strict=False)
+    )
 
 
 def _leads_into(path: Sequence[Element], key: Sequence[Element]) -> bool:
@@ -70,16 +147,11 @@ def _meets(one: Element, other: Element) -> bool:
         case str(), str():
             return fold(one) == fold(other)
         case Glob(), str():
-            return _matches(one, other)
+            return glob_matches(one.text, other)
         case str(), Glob():
-            return _matches(other, one)
+            return glob_matches(other.text, one)
         case _:
             return True
-
-
-def _matches(glob: Glob, name: str) -> bool:
-    pattern = translate(fold(glob.text).replace("[", "[[]"))
-    return re.match(pattern, fold(name)) is not None
 
 
 def _concerns(scope: Scope, sid: str) -> bool:

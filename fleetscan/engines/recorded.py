@@ -100,6 +100,7 @@ def _lines(host: Host, statements: Sequence[Statement], answers: Answers) -> Ite
         "host": host.id,
         "notes": list(map(list, answers.notes)),
         "missing": list(answers.missing),
+        "parts": list(answers.parts),
         "blind_spots": [[spot.kind, spot.key, spot.detail] for spot in answers.blind_spots],
     }
     contents = {raw.statement_id: raw.content for raw in answers.raw}
@@ -147,6 +148,7 @@ class RecordedEngine:
             raw=raw,
             blind_spots=tuple(tape.blind_spots),
             missing=tuple(tape.missing),
+            parts=tuple(tape.parts),
             notes=tuple(tape.notes.items()),
         )
 
@@ -159,6 +161,7 @@ class _Tape:
         self.raw: dict[str, bytes] = {}
         self.notes: dict[str, str] = {}
         self.missing: dict[str, None] = {}
+        self.parts: dict[str, None] = {}
         self.blind_spots: dict[BlindSpot, None] = {}
 
     def take(self, line: dict[str, Any]) -> None:
@@ -166,6 +169,7 @@ class _Tape:
         if "host" in line:
             self.notes.update((str(name), str(text)) for name, text in line["notes"])
             self.missing.update(dict.fromkeys(map(str, line["missing"])))
+            self.parts.update(dict.fromkeys(map(str, line["parts"])))
             spots = (BlindSpot(str(kind), str(key), str(detail)) for kind, key, detail in line["blind_spots"])
             self.blind_spots.update(dict.fromkeys(spots))
             return

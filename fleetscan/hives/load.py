@@ -92,7 +92,8 @@ class _Loading:
             ),
             environment=environment,
             missing=tuple(self._missing()) if self._hives else (),
-            exported=self._exported,
+            # What a hive holds is known whole, whatever the exports beside it wrote.
+            exported=(*self._exported, *(KeyPath.parse(place) for _, place in self._hives)) if self._exported else (),
             damages=self._all_damages,
             sources=tuple(self._sources),
             unused=tuple((unused.file, unused.reason) for unused in self._unused),
@@ -149,6 +150,8 @@ class _Loading:
         if own is not None and _OWN_USER not in self._users:
             # The export does not say whose it is; without a place below HKEY_USERS no rule would look at it.
             self._users[_OWN_USER] = own
+            below = [top.elements[1:] for top in self._exported if top.elements[0] == _CURRENT_USER]
+            self._exported += tuple(KeyPath((HKU, _OWN_USER, *elements)) for elements in below)
 
     def _known_profiles(self) -> dict[str, str]:
         """SID to the path of the profile, from ProfileList; empty if there is no SOFTWARE."""

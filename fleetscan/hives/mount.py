@@ -22,7 +22,7 @@ from fleetscan.hives.tree import MemoryKey
 from fleetscan.model.registry import HKLM, HKU, KeyPath, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fleetscan.hives.tree import Damage, Key, MemoryRegistry, Value
 
@@ -50,7 +50,8 @@ class Registry:
     ``roots`` are the hive roots by their long name. ``environment`` expands REG_EXPAND_SZ. ``missing`` are the keys
     whose hive the source lacks (``HKEY_LOCAL_MACHINE\SAM``, ``HKEY_USERS\<SID of ProfileList>``): nothing below them is
     known. ``exported`` are the topmost keys of .reg exports: of the hives they stand in, only these and what is below
-    is known. ``damages()`` is what was found damaged up to now: reading more keys may find more.
+    is known (for HKEY_USERS that includes which users there are). ``damages()`` is what was found damaged up to now:
+    reading more keys may find more.
     """
 
     roots: Mapping[str, Key]
@@ -77,29 +78,24 @@ class Registry:
             left -= 1
         return None
 
-    def holds(self, path: KeyPath) -> bool:
-        """Does the source hold all of ``path`` and what is below? False: what is not there proves nothing."""
-        path = self._stored(path)
-        if any(path.starts_with(missing) for missing in self.missing):
-            return False
-        hive = KeyPath(path.elements[:2])
-        exported = [top for top in self.exported if top.starts_with(hive) or hive.starts_with(top)]
-        return not exported or any(path.starts_with(top) for top in exported)
+    def parts(self) -> tuple[KeyPath, ...]:
+        """The exported keys under every name by which the tree shows them: as stored, and through the mount's links."""
+        found = dict.fromkeys(self.exported)
+        for link, target in self._links() if found else ():
+            for top in self.exported:
+                if target.starts_with(top):
+                    found[link] = None
+                elif top.starts_with(target):
+                    found[KeyPath((*link.elements, *top.elements[len(target.elements) :]))] = None
+        return tuple(found)
 
-    def _stored(self, path: KeyPath) -> KeyPath:
-        """The path with the links on it replaced, as far as there are keys."""
-        elements: Sequence[str] = path.elements
-        for _ in range(MOST_LINKS):
-            for depth in range(1, len(elements) + 1):
-                found = self._descend(elements[:depth])
-                if isinstance(found, _Link):
-                    elements = (*found.elements, *elements[depth:])
-                    break
-                if found is None:
-                    return KeyPath(tuple(elements))
-            else:
-                break
-        return KeyPath(tuple(elements))
+    def _links(self) -> Iterator[tuple[KeyPath, KeyPath]]:
+        users = root.subkeys() if (root := self.roots.get(HKU)) else ()
+        places = [(HKLM, "SYSTEM", "CurrentControlSet"), (HKU, _SYSTEM_SID)]
+        places += [(HKU, user.name, "Software", "Classes") for user in users if user.link_target is None]
+        for place in places:
+            if isinstance(found := self._descend(place), _Link):
+                yield KeyPath(place), KeyPath(found.elements)
 
     def _descend(self, elements: Sequence[str]) -> Key | _Link | None:
         if not elements or (key := self.roots.get(elements[0])) is None:

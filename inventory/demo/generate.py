@@ -249,7 +249,11 @@ def machine_keys(release: Release) -> Keys:
     """Who the machine is: release, profiles, control set, one loaded user."""
     person = "S-1-5-21-3217412345-1187654321-2987123456-1001"
     state = {"State": dword(0x00023C00)}
+    # The empty ones head the export, as a whole hive's export begins: what is not in it was not on the machine.
     keys: Keys = {
+        r"HKEY_LOCAL_MACHINE\SOFTWARE": {},
+        r"HKEY_LOCAL_MACHINE\SYSTEM": {},
+        "HKEY_USERS": {},
         CURRENT_VERSION: {
             "ProductName": text(release.product),
             "CurrentBuild": text(release.build),

@@ -112,6 +112,21 @@ def test_absent_hive_beside_a_present_one_is_told_with_the_rows(export: Path) ->
     assert answers.missing == (r"HKEY_LOCAL_MACHINE\SAM",)
 
 
+def test_keys_an_export_wrote_are_told_as_parts_of_their_hives(export: Path) -> None:
+    assert ask(export, "SELECT 1").parts == (VENDOR,)
+
+
+def test_export_of_one_user_does_not_say_which_users_there_are(tmp_path: Path) -> None:
+    (tmp_path / "own.reg").write_text(
+        "Windows Registry Editor Version 5.00\n\n[HKEY_CURRENT_USER\\Software\\Run]\n", encoding="utf-16"
+    )
+
+    assert ask(tmp_path, "SELECT 1").parts == (
+        r"HKEY_CURRENT_USER\Software\Run",
+        r"HKEY_USERS\CURRENT_USER\Software\Run",
+    )
+
+
 def test_deadline_stops_an_endless_statement(export: Path) -> None:
     started = time.monotonic()
 

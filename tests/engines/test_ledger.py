@@ -5,18 +5,22 @@ from __future__ import annotations
 import pytest
 
 from fleetscan.engines.ledger import narrow
-from fleetscan.model.registry import HKLM, HKU
-from fleetscan.model.scope import Glob, Scope
+from fleetscan.model.registry import HKLM, HKU, RegistryRow
+from fleetscan.model.scope import SID, SID_CLASSES, Glob, Scope
 from fleetscan.model.snapshot import Complete, HostFacts, Partial, Reason, ScopeResult, Status, Unreachable
 
 USER, OTHER = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-1002"
 FACTS = HostFacts(profiles_known=("S-1-5-18", USER, OTHER), profiles_loaded=("S-1-5-18", USER.lower()))
 COMPLETE = Complete()
+ALL_LOADED = HostFacts()
 EVERY_USER = Scope(HKU, (Glob("*"), "Software", "Run"))
 
 
-def status(scope: Scope, *missing: str, facts: HostFacts = FACTS, given: Status = COMPLETE) -> Status:
-    [result] = narrow([scope], [ScopeResult(scope_id=scope.id, status=given)], facts=facts, missing=missing)
+def status(
+    scope: Scope, *missing: str, parts: tuple[str, ...] = (), facts: HostFacts = FACTS, given: Status = COMPLETE
+) -> Status:
+    given_result = ScopeResult(scope_id=scope.id, status=given)
+    [result] = narrow([scope], [given_result], facts=facts, missing=missing, parts=parts)
     return result.status
 
 
@@ -24,6 +28,8 @@ def test_a_profile_that_is_not_loaded_is_named() -> None:
     assert status(EVERY_USER) == Partial(Reason.NOT_LOADED, OTHER)
     assert status(Scope(HKU, (Glob("S-1-5-21-*"), "Software"))) == Partial(Reason.NOT_LOADED, OTHER)
     assert status(Scope(HKU, (OTHER, "Software"))) == Partial(Reason.NOT_LOADED, OTHER)
+    assert status(Scope(HKU, (SID, "Software"))) == Partial(Reason.NOT_LOADED, OTHER)
+    assert status(Scope(HKU, (SID_CLASSES, "CLSID"))) == Partial(Reason.NOT_LOADED, OTHER)
 
 
 @pytest.mark.parametrize("scope", [Scope(HKU, (USER, "Software")), Scope(HKU, (".DEFAULT",)), Scope(HKLM, ("A",))])
@@ -49,6 +55,16 @@ def test_a_scope_around_a_missing_hive_is_partial() -> None:
     assert status(Scope(HKLM, (), depth=0), "HKEY_LOCAL_MACHINE\\SAM") == Complete()
 
 
+@pytest.mark.parametrize("element", [SID, Glob("S-1-5-*"), Glob("*")])
+def test_a_missing_user_leaves_what_was_read_of_the_others(element: Glob) -> None:
+    scope = Scope(HKU, (element, "Software", "Run"))
+    row = RegistryRow(key=f"{HKU}\\{USER}\\Software\\Run", name="x", type="REG_SZ", data="y")
+    given = ScopeResult(scope_id=scope.id, status=COMPLETE, rows=(row,))
+    [result] = narrow([scope], [given], facts=ALL_LOADED, missing=(f"{HKU}\\{OTHER}",))
+    assert result.status == Partial(Reason.NO_HIVE, f"not in the collection: {HKU}\\{OTHER}")
+    assert result.rows == (row,)
+
+
 def test_a_worse_status_is_kept() -> None:
     failed = Unreachable(Reason.TIMEOUT)
     assert status(EVERY_USER, given=failed) == failed
@@ -57,3 +73,77 @@ def test_a_worse_status_is_kept() -> None:
 def test_a_scope_without_result_was_not_asked() -> None:
     [result] = narrow([EVERY_USER], [], facts=FACTS)
     assert result.status == Unreachable(Reason.NOT_ASKED)
+
+
+CATALOGUE = "HKEY_LOCAL_MACHINE\\SYSTEM\\CurrentControlSet\\Services\\WinSock2"
+KIM = "HKEY_USERS\\S-1-5-21-7"
+WINSOCK = ("SYSTEM", "CurrentControlSet", "Services", "WinSock2")
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(HKLM, WINSOCK, depth=None),
+        Scope(HKLM, (*(element.upper() for element in WINSOCK), Glob("Param*"), "x")),
+        Scope(HKLM, ("SOFTWARE", "Microsoft")),
+        Scope(HKU, ("S-1-5-21-7", Glob("*"), "Run")),
+    ],
+    ids=["the exported key", "below it", "a hive that was not exported", "below an exported user"],
+)
+def test_a_scope_inside_the_exported_parts_is_covered(scope: Scope) -> None:
+    assert status(scope, parts=(CATALOGUE, KIM), facts=ALL_LOADED) == Complete()
+
+
+@pytest.mark.parametrize(
+    ("scope", "only"),
+    [
+        (Scope(HKLM, ("SYSTEM", "CurrentControlSet", "Services", "WinTrust"), depth=None), CATALOGUE),
+        (Scope(HKLM, WINSOCK[:-1]), CATALOGUE),
+        (Scope(HKLM, (*WINSOCK[:-1], "WinSock20")), CATALOGUE),
+        (Scope(HKLM, ("SYSTEM", "Setup", Glob("*"))), CATALOGUE),
+        (Scope(HKU, ("S-1-5-21-8",), depth=None), KIM),
+    ],
+    ids=["beside", "above, not down to it", "a name that goes on", "a glob elsewhere", "another user"],
+)
+def test_a_scope_beside_the_exported_parts_is_not_covered(scope: Scope, only: str) -> None:
+    expected = Unreachable(Reason.NO_HIVE, f"not in the export, which holds only {only}")
+    assert status(scope, parts=(CATALOGUE, KIM), facts=ALL_LOADED) == expected
+
+
+@pytest.mark.parametrize(
+    ("scope", "only"),
+    [
+        (Scope(HKLM, WINSOCK[:-1], depth=None), CATALOGUE),
+        (Scope(HKLM, (*WINSOCK[:-1], Glob("*"), "Parameters")), CATALOGUE),
+        (Scope(HKLM, (Glob("*"),), depth=None), CATALOGUE),
+        (Scope(HKU, (SID, "Software", "Run")), KIM),
+    ],
+    ids=["above, down to it", "a glob over it", "every hive", "every user"],
+)
+def test_a_scope_that_reaches_into_the_exported_parts_is_partial(scope: Scope, only: str) -> None:
+    expected = Partial(Reason.NO_HIVE, f"not in the export, which holds only {only}")
+    assert status(scope, parts=(CATALOGUE, KIM), facts=ALL_LOADED) == expected
+
+
+@pytest.mark.parametrize("whole", [HKLM, f"{HKLM}\\SYSTEM"])
+def test_an_export_of_a_whole_hive_covers_all_of_it(whole: str) -> None:
+    assert status(Scope(HKLM, ("SYSTEM", Glob("*")), depth=None), parts=(whole,), facts=ALL_LOADED) == Complete()
+
+
+def test_many_parts_are_counted_not_listed() -> None:
+    found = status(Scope(HKLM, ("SYSTEM",)), parts=tuple(f"{HKLM}\\SYSTEM\\{name}" for name in "abcde"))
+    assert isinstance(found, Unreachable)
+    assert found.detail.endswith("SYSTEM\\a, HKEY_LOCAL_MACHINE\\SYSTEM\\b, HKEY_LOCAL_MACHINE\\SYSTEM\\c and 2 more")
+
+
+def test_rows_beside_the_exported_parts_are_kept() -> None:
+    scope = Scope(HKLM, ("SYSTEM",))
+    row = RegistryRow(key=f"{HKLM}\\SYSTEM", name="Setup", type="subkey", data="")
+    [result] = narrow(
+        [scope],
+        [ScopeResult(scope_id=scope.id, status=COMPLETE, rows=(row,))],
+        facts=ALL_LOADED,
+        parts=(f"{HKLM}\\SYSTEM\\Setup",),
+    )
+    assert isinstance(result.status, Partial)
+    assert result.rows == (row,)

@@ -11,6 +11,7 @@ from fleetscan.hives.tree import Key, MemoryKey, MemoryRegistry
 from fleetscan.model.registry import KeyPath
 
 HKLM, HKU = "HKEY_LOCAL_MACHINE", "HKEY_USERS"
+HEADER = "Windows Registry Editor Version 5.00\n"
 
 
 def _text(text: str) -> bytes:
@@ -148,30 +149,40 @@ def test_absent_hives_are_missing() -> None:
         HKU,
         f"{HKU}\\S-1-5-21-1",
     ]
-    assert registry.holds(KeyPath.parse(f"{HKLM}\\SYSTEM\\x"))
-    assert not registry.holds(KeyPath.parse(f"{HKLM}\\software\\x"))
 
 
-def test_export_holds_its_topmost_keys_and_nothing_beside_them() -> None:
+def test_export_shows_its_topmost_keys_under_every_name_they_have() -> None:
     memory = MemoryRegistry()
-    header = "Windows Registry Editor Version 5.00\n"
-    select = f'[{HKLM}\\SYSTEM\\Select]\n"Current"=dword:2\n'
-    apply_reg(memory, f"{header}{select}[{HKLM}\\SYSTEM\\ControlSet002\\Services]\n[{HKU}]\n[{HKU}\\S-1-5-18]\n", "t")
+    machine = f'[{HKLM}\\SYSTEM\\Select]\n"Current"=dword:2\n[{HKLM}\\SYSTEM\\ControlSet002\\Services]\n'
+    users = f"[{HKU}\\.DEFAULT\\Software]\n[{HKU}\\S-1-5-21-1_Classes]\n[{HKU}\\S-1-5-21-1\\Software]\n"
+    apply_reg(memory, f"{HEADER}{machine}{users}", "t")
     registry = mount(hives_of(memory), exported=memory.exported)
 
-    held = [
-        path
-        for path in (
-            r"SYSTEM\CurrentControlSet\Services\x",
-            r"SYSTEM\ControlSet002\Services",
-            r"SYSTEM\Setup",
-            "SYSTEM",
-        )
-        if registry.holds(KeyPath.parse(f"{HKLM}\\{path}"))
+    assert sorted(map(str, registry.parts())) == [
+        f"{HKLM}\\SYSTEM\\ControlSet002\\Services",
+        f"{HKLM}\\SYSTEM\\CurrentControlSet\\Services",
+        f"{HKLM}\\SYSTEM\\Select",
+        f"{HKU}\\.DEFAULT\\Software",
+        f"{HKU}\\S-1-5-18\\Software",
+        f"{HKU}\\S-1-5-21-1\\Software",
+        f"{HKU}\\S-1-5-21-1\\Software\\Classes",
+        f"{HKU}\\S-1-5-21-1_Classes",
     ]
 
-    assert held == [r"SYSTEM\CurrentControlSet\Services\x", r"SYSTEM\ControlSet002\Services"]
-    assert registry.holds(KeyPath((HKU, "S-1-5-21-9")))
+
+@pytest.mark.parametrize("top", [HKLM, f"{HKLM}\\SYSTEM"])
+def test_export_of_a_whole_hive_shows_its_links_too(top: str) -> None:
+    memory = MemoryRegistry()
+    system = f'[{HKLM}\\SYSTEM\\ControlSet001]\n[{HKLM}\\SYSTEM\\Select]\n"Current"=dword:1\n'
+    apply_reg(memory, f"{HEADER}[{top}]\n{system}", "t")
+
+    parts = mount(hives_of(memory), exported=memory.exported).parts()
+
+    assert list(map(str, parts)) == [top, f"{HKLM}\\SYSTEM\\CurrentControlSet"]
+
+
+def test_contents_that_no_export_wrote_are_no_parts() -> None:
+    assert mount(Hives(machine={"SYSTEM": _system()})).parts() == ()
 
 
 @pytest.mark.parametrize(
