@@ -97,7 +97,7 @@ def lower_bound(plan: Plan, registry: Registry) -> int:
 
 
 def needed(registry: Registry, path: tuple[str, ...], key: Key, states: list[State]) -> Iterator[Key]:
-    """This key and all below it that must be read; a place with two names under one of them."""
+    """The key and all below it that must be read; a place with two names under one of them."""
     subkeys = list(key.subkeys())
     names = {fold(sub.name) for sub in subkeys}
     if any(must_read(scope, at, names) for scope, at in states):
@@ -113,7 +113,7 @@ def needed(registry: Registry, path: tuple[str, ...], key: Key, states: list[Sta
 
 
 def is_second_name(registry: Registry, place: tuple[str, ...], beside: set[str]) -> bool:
-    """.DEFAULT beside S-1-5-18, and Software\\Classes of a user who has a class hive."""
+    r""".DEFAULT beside S-1-5-18, and Software\Classes of a user who has a class hive."""
     folded = tuple(map(fold, place))
     if folded == ("HKEY_USERS", ".DEFAULT"):
         return "S-1-5-18" in beside

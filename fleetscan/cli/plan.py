@@ -1,4 +1,4 @@
-"""``fleetscan plan``: what would be asked and why, what state cannot decide, what it costs; and a check of other packs."""
+"""``fleetscan plan``: what would be asked, what state cannot decide, what it costs; and a check of other packs."""
 
 from __future__ import annotations
 

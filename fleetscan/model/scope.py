@@ -128,7 +128,7 @@ class Scope:
 
     @property
     def pattern(self) -> str:
-        r"""Root, folded elements and depth: globs in angle brackets, ``\**`` for a subtree, ``\*{2}`` for two levels."""
+        r"""Root, folded elements, depth: globs in angle brackets, ``\**`` for a subtree, ``\*{2}`` for two levels."""
         below = {None: ("**",), 0: ()}.get(self.depth, (f"*{{{self.depth}}}",))
         return "\\".join((self.root, *map(_element_text, self.elements), *below))
 
@@ -152,7 +152,7 @@ class Scope:
         return all(map(element_matches, self.elements, key[1:fixed]))
 
     def includes(self, other: Scope) -> bool:
-        """Does this scope surely hold every row of the other? (May say no where it is yes.)"""
+        """Does this scope surely hold every row of the other? It may say no where it is yes."""
         if self.id == other.id:
             return True
         below = len(other.elements) - len(self.elements)

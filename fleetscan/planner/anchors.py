@@ -155,7 +155,7 @@ def _endings(hit: _Hit, run: Run, aim: Aim) -> Iterator[tuple[Path, int | None]]
         yield (*path[:-1], Glob(f"{path[-1]}*")), None
     elif aim is Aim.KEY:
         yield path, 0
-    if run.ending in (Ending.PATTERN, Ending.OPEN) and not unnamed or aim is not Aim.NAME:
+    if (run.ending in (Ending.PATTERN, Ending.OPEN) and not unnamed) or aim is not Aim.NAME:
         yield path[:-1], 0
 
 
@@ -249,7 +249,7 @@ def _floating(run: Run) -> set[_Hit]:
 
 
 def _in_hive(hits: set[_Hit], run: Run) -> Iterator[_Hit]:
-    """A run behind ``HKU\\*`` stands in that hive; class names stand in the class hives."""
+    r"""A run behind ``HKU\*`` stands in that hive; class names stand in the class hives."""
     if run.hive is None:
         yield from hits
         return
@@ -263,11 +263,9 @@ def _in_hive(hits: set[_Hit], run: Run) -> Iterator[_Hit]:
 
 def _hits(anchor: Anchor, run: Run) -> Iterator[_Hit]:
     between: Path = tuple(Glob(WILD) if element == WILD else element for element in anchor.path)
-    at_hive = not anchor.path and anchor.base in ("HKLM",)
-    if anchor.below_wildcard:
-        level = 2
-    else:
-        level = 0 if anchor.literals > 1 or at_hive else 1
+    at_hive = not anchor.path and anchor.base == "HKLM"
+    certain = 0 if anchor.literals > 1 or at_hive else 1
+    level = 2 if anchor.below_wildcard else certain
     for root in ROOTS[anchor.base]:
         yield _Hit((*_long(root), *between, *run.elements), level)
         if anchor.base == "HKLM":
@@ -275,7 +273,7 @@ def _hits(anchor: Anchor, run: Run) -> Iterator[_Hit]:
 
 
 def _at_roots(run: Run) -> Iterator[tuple[_Hit, int, bool]]:
-    """The run starts inside the fixed part of a base (``\\Software\\Classes\\...``): hit, literals, at a hive's root."""
+    r"""The run starts inside the fixed part of a base (``\Software\...``): hit, literals, at a hive's root."""
     if not run.whole and len(run.elements) > 1 and fold(run.elements[0]).endswith(_CLASSES_SUFFIX):
         # The end of a class hive's name: ``*_Classes\\...``.
         hive: Path = ("HKU", SID_CLASSES, *run.elements[1:])

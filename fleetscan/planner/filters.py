@@ -46,10 +46,10 @@ _ELASTIC = ("0X????????", "0X????????????????", "(EMPTY)", "")
 
 
 def row_filter(branches: Sequence[Expr], dialect: Dialect, place: Place) -> RowFilter | None:
-    """The filter for rows that satisfy one of the branches, in a place; None: every row is wanted.
+    r"""The filter for rows that satisfy one of the branches, in a place; None: every row is wanted.
 
     The branches are in negation normal form. Exact keys are returned whole; of a key that is read because of an open
-    run (``\\Run*``) only what begins so is wanted.
+    run (``\Run*``) only what begins so is wanted.
     """
     if place.listing:
         # A wildcard sign in the run is a character of the name.

@@ -72,7 +72,7 @@ def _step(char: str, other: str, below: list[bool]) -> list[bool]:
 
 @lru_cache(maxsize=262144)
 def covers(wide: str, narrow: str) -> bool:
-    """Does every text that follows ``narrow`` follow ``wide``? (May say no where it is yes, never the reverse.)"""
+    """Does every text that follows ``narrow`` follow ``wide``? It may say no where it is yes, never the reverse."""
     if "*" not in wide:
         return "*" not in narrow and len(wide) == len(narrow) and all(map(_char_covers, wide, narrow))
     reach = {0}

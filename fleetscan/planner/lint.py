@@ -345,7 +345,8 @@ def _terms(part: Tokens, names: set[str], *, joined: bool) -> Iterator[Term]:
     """The comparison of a term with the table's key or path, if it is one."""
     negated = bool(part) and part[0].kind == "word" and part[0].text == "NOT"
     rest = part[1:] if negated else part
-    rest = _turned(rest[1].group if len(rest) == 2 and rest[0].text in _TRANSPARENT else rest)
+    wrapped = bool(rest) and rest[0].text in _TRANSPARENT and rest[-1].kind == "group"
+    rest = _turned(rest[-1].group if wrapped else rest)
     if len(disjuncts(rest)) > 1 or len(conjuncts(rest)) > 1:
         return
     column = _column(rest, names, joined=joined)
@@ -372,12 +373,13 @@ def _terms(part: Tokens, names: set[str], *, joined: bool) -> Iterator[Term]:
 
 def _turned(part: Tokens) -> Tokens:
     """``'X' = key`` as ``key = 'X'``, and ``like('X', key)`` as ``key LIKE 'X'``."""
-    if len(part) >= 3 and part[0].kind == "text" and part[1].text in ("=", "=="):
-        return (*part[2:], part[1], part[0])
-    if len(part) == 2 and part[0].text == "LIKE" and part[1].kind == "group" and len(part[1].group) == 3:
-        pattern, _, column = part[1].group
-        return (column, part[0], pattern)
-    return part
+    match part:
+        case (Token(kind="text"), Token(text="=" | "=="), *column) if column:
+            return (*column, part[1], part[0])
+        case (Token(text="LIKE"), Token(kind="group", group=(pattern, _, column_of_like))):
+            return (column_of_like, part[0], pattern)
+        case _:
+            return part
 
 
 def _column(part: Tokens, names: set[str], *, joined: bool) -> tuple[int, str, bool] | None:
@@ -389,7 +391,7 @@ def _column(part: Tokens, names: set[str], *, joined: bool) -> tuple[int, str, b
             if inner and at <= 1:
                 return at + 1, inner, at == 1 or len(token.group) > 1
         if token.kind in ("word", "name") and text in ("KEY", "PATH"):
-            qualified = at >= 2 and part[at - 1].text == "."
+            qualified = at > 1 and part[at - 1].text == "."
             if qualified and part[at - 2].text.upper() not in names:
                 return None
             if not qualified and joined and len(names) > 1:

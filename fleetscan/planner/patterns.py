@@ -1,4 +1,4 @@
-r"""A path pattern cut into what can be searched for: a literal run of elements, and how it begins and ends (C3 to C5)."""
+"""A path pattern cut into what can be searched for: literal runs of elements, and how they begin and end (C3 to C5)."""
 
 from __future__ import annotations
 

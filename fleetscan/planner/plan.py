@@ -137,8 +137,8 @@ def assemble(plan: Plan, answers: Mapping[str, Answer]) -> tuple[HostFacts, tupl
 
     Status of a scope: Unreachable if every statement that it needs failed, Partial if one of them did. A key that its
     parent lists though it gave no row may be empty, unreadable or hidden; osquery cannot tell, and stock machines have
-    many empty keys. So it is named in ``unproven`` (the coverage shows the count, and it is never called clean), but the
-    scope stays Complete. Partial(UNPROVEN) is kept for what cannot even be proven absent: no key above it answered.
+    many empty keys. So it is named in ``unproven`` (coverage shows the count; it is never called clean), but the scope
+    stays Complete. Partial(UNPROVEN) is kept for what cannot even be proven absent: no key above it answered.
     """
     facts = host_facts(lambda name: answer.rows if isinstance(answer := answers.get(name), Answered) else ())
     sorter = _Sorter(plan)
@@ -251,7 +251,7 @@ def rows_in_scope(scope: Scope, rows: Sequence[RegistryRow]) -> tuple[RegistryRo
 
 
 def covers(scopes: Iterable[Scope], rule: Rule, options: Options = DEFAULT_OPTIONS) -> bool:
-    """Do stored scopes hold every row that could decide the rule? (May say no where it is yes, never the reverse.)"""
+    """Do stored scopes hold every row that could decide the rule? It may say no where it is yes, never the reverse."""
     stored = tuple(scopes)
     found = rule_scopes(rule, options)
     return not found.unanchored and all(any(scope.includes(wanted) for scope in stored) for wanted in found.scopes)

@@ -42,6 +42,9 @@ if TYPE_CHECKING:
 
 _KEYS = (Subject.KEY, Subject.REMOVED_KEY)
 _REMOVED = frozenset({Subject.REMOVED_VALUE, Subject.REMOVED_KEY})
+UNANCHORED = 3
+"""The assumption level of a rule that could match anywhere (C8)."""
+
 _ROOTLESS = ("HKLM", "HKU", "HKCR", "HKCU", "HKCC")
 
 
@@ -118,7 +121,7 @@ def rule_scopes(rule: Rule, options: Options = DEFAULT_OPTIONS) -> RuleScopes:
         scopes=_scopes(rule, {place: places[place] for place in asked}),
         expensive=_scopes(rule, {place: places[place] for place in costly}),
         unanchored=unanchored,
-        level=3 if unanchored else max((place.level for place in places), default=0),
+        level=UNANCHORED if unanchored else max((place.level for place in places), default=0),
         needs_baseline=bool(rule.subjects) and rule.subjects <= _REMOVED,
         messages=tuple(_messages(rule, unanchored, asked, costly - asked)),
     )
@@ -152,7 +155,7 @@ def _label(asked: Iterable[Place], *, complete: bool) -> Label:
     if not places:
         # Nothing can match: all of nothing is read.
         return Label.EXACT
-    if any(place.level for place in places if place.level < 3):
+    if any(place.level for place in places if place.level < UNANCHORED):
         return Label.ASSUMED
     exact = all(place.depth == 0 and not any(map(_is_open, place.elements)) for place in places)
     return Label.EXACT if exact else Label.COMPLETE
@@ -174,7 +177,7 @@ def _messages(
         hives = _some(sorted(_scope(place).pattern for place in left_out))
         text = f"needs a walk of {hives}; kept out of the plan unless expensive rules are asked for"
         yield Message("P101", MessageLevel.LIMIT, text, rule.where)
-    assumed = sorted(_scope(place).pattern for place in asked if 0 < place.level < 3)
+    assumed = sorted(_scope(place).pattern for place in asked if 0 < place.level < UNANCHORED)
     if assumed:
         yield Message("P110", MessageLevel.NOTE, f"assumes that what it names stands in {_some(assumed)}", rule.where)
 
@@ -345,7 +348,7 @@ def is_whole_hive(place: Place) -> bool:
     root, *rest = place.elements
     below = tuple(rest) if root == HKLM else tuple(rest[1:])
     if any(isinstance(element, Glob) for element in below[:-1]):
-        return len(below) < 3
+        return len(below) <= len(("SOFTWARE", "*"))
     names = tuple(fold(element.text if isinstance(element, Glob) else element).rstrip("*") for element in below)
     known = _WHOLE_HKLM if root == HKLM else _WHOLE_USER
     return names in known or (root == HKU and not rest)
@@ -370,8 +373,8 @@ def _maximal(places: Found) -> Found:
         if holder is not None:
             holders[place] = holder
     kept = {place: branches for place, branches in places.items() if place not in holders}
-    for place in holders:
-        holder = holders[place]
+    for place, first in holders.items():
+        holder = first
         while holder in holders:
             holder = holders[holder]
         kept[holder] = (*kept[holder], *places[place])

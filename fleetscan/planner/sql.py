@@ -12,7 +12,8 @@ Shape of a statement, made of forms proven safe on the real table (osquery-regis
   If that one is listed, it is *unproven*: empty, unreadable or hidden.
 
 Rows that come back: the rows of wanted keys that pass their filter, and rows of type ``unproven``: ``data`` holds the
-names, joined by backslashes, of the keys that ``key`` lists and that are silent; empty data: a hive root that gave nothing.
+names, joined by backslashes, of the keys that ``key`` lists and that are silent; if it is empty, ``key`` is a hive root
+that gave nothing.
 """
 
 from __future__ import annotations
@@ -111,7 +112,7 @@ def _clause(clause: RowClause) -> tuple[str, ...]:
 
 
 def _sql_glob(glob: str) -> str:
-    """For SQLite's GLOB on upper-case text: unlike LIKE it can ask for a percent sign. Beyond ASCII any character fits."""
+    """For SQLite's GLOB on upper-case text, which can ask for a percent sign. Beyond ASCII any character fits."""
     return "".join("[[]" if char == "[" else char if char.isascii() else "?" for char in fold(glob))
 
 
@@ -202,11 +203,12 @@ def _table(name: str, columns: tuple[str, ...], rows: Iterable[Row]) -> str:
 
 
 _ONE_PLACE = (
-    rf" AND NOT (w.key = '{HKU}' AND w.name = '.DEFAULT' COLLATE NOCASE AND EXISTS (SELECT 1 FROM hives WHERE name = 'S-1-5-18'))"
+    rf" AND NOT (w.key = '{HKU}' AND w.name = '.DEFAULT' COLLATE NOCASE AND EXISTS (SELECT 1 FROM hives"
+    " WHERE name = 'S-1-5-18'))"
     r" AND NOT (t.suffix || '\' LIKE '\Software\Classes\%' AND EXISTS (SELECT 1 FROM hives"
     r" WHERE name = w.name || '_Classes' COLLATE NOCASE))"
 )
-"""Places with two names are read under one: .DEFAULT is S-1-5-18, and Software\\Classes is the user's class hive (N8)."""
+"""Places with two names are read under one: .DEFAULT is S-1-5-18, Software\\Classes the user's class hive (N8)."""
 
 
 def _walk(*, with_trie: bool, users: bool) -> str:
@@ -215,8 +217,8 @@ def _walk(*, with_trie: bool, users: bool) -> str:
     takes = "CASE x.exact WHEN 1 THEN w.name = x.name COLLATE NOCASE ELSE w.name LIKE x.name END"
     first = f"SELECT min(x.rank) FROM trie x WHERE x.node = w.node AND {takes}"
     ask = (
-        " UNION ALL SELECT t.child, t.want, w.depth + 1, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w JOIN trie t"
-        f" ON t.node = w.node AND t.rank = ({first}) WHERE w.type = 'subkey' AND w.depth < {DEPTH_GUARD}"
+        " UNION ALL SELECT t.child, t.want, w.depth + 1, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w"
+        f" JOIN trie t ON t.node = w.node AND t.rank = ({first}) WHERE w.type = 'subkey' AND w.depth < {DEPTH_GUARD}"
         " AND (t.child > 0 OR t.want > 0)"
     ) + (_ONE_PLACE if users else "")
     read = (
@@ -239,8 +241,9 @@ def _answer(*, with_filter: bool) -> str:
     return (
         f"SELECT w.key AS key, {path}, w.name AS name, w.type AS type, w.data AS data, w.mtime AS mtime FROM walk w"
         f" WHERE w.type <> 'ask' AND ({wanted})"
-        rf" UNION ALL SELECT w.key, '', '', '{UNPROVEN}', group_concat(w.name, '\'), 0 FROM walk w WHERE w.type = 'subkey'"
-        f" AND w.path COLLATE NOCASE IN (SELECT key FROM walk WHERE type = 'ask') AND w.path COLLATE NOCASE {silent}"
+        rf" UNION ALL SELECT w.key, '', '', '{UNPROVEN}', group_concat(w.name, '\'), 0 FROM walk w"
+        f" WHERE w.type = 'subkey' AND w.path COLLATE NOCASE {silent}"
+        " AND w.path COLLATE NOCASE IN (SELECT key FROM walk WHERE type = 'ask')"
         rf" GROUP BY w.key UNION ALL SELECT key, '', '', '{UNPROVEN}', '', 0 FROM walk WHERE type = 'ask'"
         rf" AND instr(key, '\') = 0 AND key {silent}"
     )

@@ -89,7 +89,7 @@ EQL_PATTERNS = {
         {r"HKEY_LOCAL_MACHINE\SOFTWARE\A\B\**"},
     ),
     "any user's hive": (
-        r'registry where event.type == "change" and registry.path : "HKEY_USERS\\*\\Environment\\UserInitMprLogonScript"',
+        r'registry where event.type : "change" and registry.path : "HKU\\*\\Environment\\UserInitMprLogonScript"',
         {r"HKEY_USERS\<SID>\ENVIRONMENT"},
     ),
     "a regular expression keeps its literal runs": (
