@@ -46,7 +46,7 @@ def test_the_systemd_units_parse_and_the_timer_starts_the_service() -> None:
     units = []
     for text in blocks("ini"):
         unit = configparser.ConfigParser(interpolation=None, delimiters=("=",), comment_prefixes=("#",))
-        unit.optionxform = str  # type: ignore[assignment,method-assign] - systemd minds case
+        unit.optionxform = str  # type: ignore[assignment,method-assign]  # systemd minds case
         unit.read_string(text)
         units.append(unit)
     service, timer = units
