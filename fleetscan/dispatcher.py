@@ -129,6 +129,8 @@ class _Job:
     """Keys of hives that the source lacks."""
     parts: tuple[str, ...] = ()
     """Keys that are all that is known of their hives."""
+    damages: tuple[tuple[str, str], ...] = ()
+    """Keys of which a part cannot be read, and why."""
     notes: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
 
     def taking(self, given: Answers) -> _Job:
@@ -140,6 +142,7 @@ class _Job:
             blind_spots=(*self.blind_spots, *given.blind_spots),
             absent=(*self.absent, *given.missing),
             parts=(*self.parts, *given.parts),
+            damages=(*self.damages, *given.damages),
             notes={**self.notes, **dict(given.notes)},
         )
 
@@ -349,7 +352,9 @@ class Dispatcher:
 
     def _result(self, job: _Job) -> HostResult:
         facts, scopes = assemble(self._plan, job.answers)
-        scopes = narrow(self._plan.scopes, scopes, facts=facts, missing=job.absent, parts=job.parts)
+        scopes = narrow(
+            self._plan.scopes, scopes, facts=facts, missing=job.absent, parts=job.parts, damages=job.damages
+        )
         return HostResult(
             host=job.host.id,
             facts=_with_notes(facts, job.notes),

@@ -73,7 +73,8 @@ class _Asking:
     def answers(self, statements: Sequence[Statement], registry: Registry, witness: Witness) -> Answers:
         answers = {statement.id: self._answer(statement) for statement in statements}
         # A missing hive is no blind spot of the table: ``missing`` narrows the coverage of the scopes below it.
-        for damage in self._database.damages():
+        damages = tuple(self._database.damages())
+        for damage in damages:
             witness.see(DAMAGE, damage.key or damage.file, str(damage))
         return Answers(
             answers=answers,
@@ -81,6 +82,7 @@ class _Asking:
             blind_spots=witness.spots(),
             missing=tuple(self._missing),
             parts=tuple(map(str, registry.parts())),
+            damages=tuple((damage.key, str(damage)) for damage in damages),
             notes=(("hives", "; ".join(registry.sources)),),
         )
 

@@ -20,7 +20,8 @@ class Answers:
     ``raw`` holds the bytes of each answered statement. ``blind_spots`` is filled by engines that can see what the table
     hides. ``missing`` are the keys of hives that the source lacks and that were asked for: what lies below them is not
     covered, whatever the answers say. ``parts`` are the keys that .reg exports of the source wrote: of the hives in
-    which they stand, only these and what is below is known. ``notes`` are facts that only the transport knows (remote
+    which they stand, only these and what is below is known. ``damages`` are keys (empty: all of them) of which a part
+    cannot be read, and why. ``notes`` are facts that only the transport knows (remote
     user, shell, elevation): name, text.
     """
 
@@ -29,6 +30,7 @@ class Answers:
     blind_spots: tuple[BlindSpot, ...] = ()
     missing: tuple[str, ...] = ()
     parts: tuple[str, ...] = ()
+    damages: tuple[tuple[str, str], ...] = ()
     notes: tuple[tuple[str, str], ...] = ()
 
 

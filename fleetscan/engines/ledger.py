@@ -26,48 +26,63 @@ def narrow(
     facts: HostFacts,
     missing: Sequence[str] = (),
     parts: Sequence[str] = (),
+    damages: Sequence[tuple[str, str]] = (),
 ) -> tuple[ScopeResult, ...]:
     """The results with what is not covered named.
 
-    That is scopes in ``missing`` hives, scopes beside the ``parts`` that are known of their hive, and users whose hive
-    is not loaded. In the order of ``scopes``, each exactly once; a scope without result was not asked.
+    That is scopes in ``missing`` hives, scopes beside the ``parts`` that are known of their hive, scopes with a key of
+    ``damages`` in them (each with its reason), and users whose hive is not loaded. In the order of ``scopes``, each
+    exactly once; a scope without result was not asked.
     """
     given = {result.scope_id: result for result in results}
     absent = [KeyPath.parse(key) for key in missing]
     known = _Parts.of(dict.fromkeys(map(KeyPath.parse, parts)))
+    damaged = [(KeyPath.parse(key), what) for key, what in dict.fromkeys(damages)]
     away = sorted({fold(sid) for sid in facts.profiles_known} - {fold(sid) for sid in facts.profiles_loaded})
     not_asked = Unreachable(Reason.NOT_ASKED)
+    lacks = _Lacks(absent, known, damaged, away)
     return tuple(
-        _narrowed(scope, given.get(scope.id) or ScopeResult(scope_id=scope.id, status=not_asked), absent, known, away)
+        _narrowed(scope, given.get(scope.id) or ScopeResult(scope_id=scope.id, status=not_asked), lacks)
         for scope in scopes
     )
 
 
-def _narrowed(
-    scope: Scope, result: ScopeResult, absent: Sequence[KeyPath], known: _Parts, away: Sequence[str]
-) -> ScopeResult:
+@dataclass(frozen=True, slots=True)
+class _Lacks:
+    """What a host's source does not hold."""
+
+    absent: Sequence[KeyPath]
+    known: _Parts
+    damaged: Sequence[tuple[KeyPath, str]]
+    away: Sequence[str]
+
+
+def _narrowed(scope: Scope, result: ScopeResult, lacks: _Lacks) -> ScopeResult:
     path = (scope.root, *scope.elements)
     if isinstance(result.status, Unreachable):
         return result
-    for key in absent:
+    for key in lacks.absent:
         if _lies_in(path, key.elements):
             detail = f"not in the collection: {key}"
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), rows=(), unproven=())
     if not isinstance(result.status, Complete):
         return result
-    if only := known.beside(path):
+    if only := lacks.known.beside(path):
         detail = f"not in the export, which holds only {only}"
-        if not result.rows and not known.within(scope, path):
+        if not result.rows and not lacks.known.within(scope, path):
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), unproven=())
         return replace(result, status=Partial(Reason.NO_HIVE, detail))
-    return replace(result, status=_short_of(scope, path, absent, away))
+    return replace(result, status=_short_of(scope, path, lacks))
 
 
-def _short_of(scope: Scope, path: Sequence[Element], absent: Sequence[KeyPath], away: Sequence[str]) -> Status:
-    """Complete, unless hives or users lie within the scope that were not there."""
-    if inside := [str(key) for key in absent if _reaches(scope, path, key)]:
+def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks) -> Status:
+    """Complete, unless something within the scope was not there or could not be read."""
+    if inside := [str(key) for key in lacks.absent if _reaches(scope, path, key)]:
         return Partial(Reason.NO_HIVE, f"not in the collection: {', '.join(inside)}")
-    if users := [sid for sid in away if _concerns(scope, sid)]:
+    if harms := [what for key, what in lacks.damaged if _reaches(scope, path, key)]:
+        more = f" and {len(harms) - 1} more" if len(harms) > 1 else ""
+        return Partial(Reason.DAMAGED, f"{harms[0]}{more}")
+    if users := [sid for sid in lacks.away if _concerns(scope, sid)]:
         return Partial(Reason.NOT_LOADED, ", ".join(users))
     return Complete()
 

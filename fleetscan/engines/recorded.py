@@ -101,6 +101,7 @@ def _lines(host: Host, statements: Sequence[Statement], answers: Answers) -> Ite
         "notes": list(map(list, answers.notes)),
         "missing": list(answers.missing),
         "parts": list(answers.parts),
+        "damages": list(map(list, answers.damages)),
         "blind_spots": [[spot.kind, spot.key, spot.detail] for spot in answers.blind_spots],
     }
     contents = {raw.statement_id: raw.content for raw in answers.raw}
@@ -149,6 +150,7 @@ class RecordedEngine:
             blind_spots=tuple(tape.blind_spots),
             missing=tuple(tape.missing),
             parts=tuple(tape.parts),
+            damages=tuple(tape.damages),
             notes=tuple(tape.notes.items()),
         )
 
@@ -162,6 +164,7 @@ class _Tape:
         self.notes: dict[str, str] = {}
         self.missing: dict[str, None] = {}
         self.parts: dict[str, None] = {}
+        self.damages: dict[tuple[str, str], None] = {}
         self.blind_spots: dict[BlindSpot, None] = {}
 
     def take(self, line: dict[str, Any]) -> None:
@@ -170,6 +173,7 @@ class _Tape:
             self.notes.update((str(name), str(text)) for name, text in line["notes"])
             self.missing.update(dict.fromkeys(map(str, line["missing"])))
             self.parts.update(dict.fromkeys(map(str, line["parts"])))
+            self.damages.update(dict.fromkeys((str(key), str(what)) for key, what in line["damages"]))
             spots = (BlindSpot(str(kind), str(key), str(detail)) for kind, key, detail in line["blind_spots"])
             self.blind_spots.update(dict.fromkeys(spots))
             return

@@ -16,10 +16,10 @@ from fleetscan.errors import HiveError
 from fleetscan.hives.collection import Unused
 from fleetscan.hives.environment import text_of
 from fleetscan.hives.files import Content, read, stem
-from fleetscan.hives.mount import Hives, Registry, hives_of, mount
+from fleetscan.hives.mount import MACHINE_HIVES, Hives, Registry, hives_of, mount
 from fleetscan.hives.recognise import Kind, account, profile_folder, recognise
 from fleetscan.hives.regf import Hive
-from fleetscan.hives.regfile import apply_reg
+from fleetscan.hives.regfile import apply_reg, decode_up_to_the_cut
 from fleetscan.hives.tree import Damage, MemoryRegistry
 from fleetscan.model.registry import HKLM, HKU, KeyPath, fold
 
@@ -109,7 +109,7 @@ class _Loading:
 
     def _unreadable(self, file: File, error: HiveError) -> None:
         self._errors.append(error)
-        self._damages.append(Damage(file=str(file.path), what=error.what))
+        self._damages.append(Damage(file=str(file.path), what=error.what, key=_place_by_name(file)))
         self._unused.append(Unused(str(file.path), error.what))
 
     def _mount(self, file: File, hive: Hive, root: str, name: str) -> None:
@@ -131,7 +131,7 @@ class _Loading:
             if file.content is not Content.EXPORT:
                 continue
             try:
-                apply_reg(memory, read(file.path), str(file.path))
+                self._import(memory, read(file.path), str(file.path))
             except HiveError as error:
                 self._errors.append(error)
                 self._damages.append(Damage(file=str(file.path), what=f"{error.what}; the rest is not imported"))
@@ -152,6 +152,12 @@ class _Loading:
             self._users[_OWN_USER] = own
             below = [top.elements[1:] for top in self._exported if top.elements[0] == _CURRENT_USER]
             self._exported += tuple(KeyPath((HKU, _OWN_USER, *elements)) for elements in below)
+
+    def _import(self, memory: MemoryRegistry, content: bytes, name: str) -> None:
+        text, cut = decode_up_to_the_cut(content, name)
+        if cut:
+            self._damages.append(Damage(file=name, what="the export breaks off: what should follow is missing"))
+        apply_reg(memory, text, name)
 
     def _known_profiles(self) -> dict[str, str]:
         """SID to the path of the profile, from ProfileList; empty if there is no SOFTWARE."""
@@ -198,3 +204,9 @@ class _Loading:
     def _all_damages(self) -> tuple[Damage, ...]:
         found = [damage for hive, mounted in self._hives for damage in hive.damages(mounted)]
         return (*self._damages, *found)
+
+
+def _place_by_name(file: File) -> str:
+    """Where the hive of an unreadable file would have stood, going by its name."""
+    name = fold(stem(file.path))
+    return next((f"{HKLM}\\{hive}" for hive in MACHINE_HIVES if name.endswith(hive)), HKU)

@@ -23,6 +23,7 @@ REG_BINARY = 3
 REG_DWORD = 4
 _TEXT_TYPES = frozenset({1, 2, 7})
 _ROOTS = {name: name for name in (*HIVE_ROOTS, "HKEY_DYN_DATA")}
+_LONGEST_LINE = 200  # that Windows writes in hex
 _MAX_DEPTH = 512  # Windows allows no deeper key
 
 _VERSIONS = {"Windows Registry Editor Version 5.00": 5, "REGEDIT4": 4}
@@ -88,6 +89,18 @@ def decode(content: bytes, name: str) -> str:
         raise HiveError(
             f"not valid {encoding}: {error.reason}", where=name, offset=error.start, hint="export it again"
         ) from error
+
+
+def decode_up_to_the_cut(content: bytes, name: str) -> tuple[str, bool]:
+    """The text of an export that may have been cut off, and whether it shows: an import takes what is there.
+
+    Windows writes UTF-16 and ends every line; a text that others wrote may lack the last line's end.
+    """
+    wide = _encoding(content)[0].startswith("utf-16")
+    odd = wide and len(content) % 2 == 1
+    text = decode(content[:-1] if odd else content, name)
+    unfinished = text[-_LONGEST_LINE:].rstrip().endswith((",", ",\\", "hex:"))
+    return text, odd or unfinished or (wide and not text.endswith(("\n", "\r")))
 
 
 def _encoding(content: bytes) -> tuple[str, bytes]:

@@ -194,3 +194,31 @@ def test_ctrl_c_leaves_a_store_that_the_next_command_reads_and_resumes(tmp_path:
 def test_the_store_of_a_sweep_verifies(demo: tuple[Ran, Path]) -> None:
     ran = fleetscan("store", "verify", "--store", "s.db", cwd=demo[1])
     assert ran.code == ExitCode.CLEAN, ran.out + ran.err
+
+
+PARTIAL = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Tcpip"
+
+
+def test_an_export_of_one_key_proves_nothing_about_the_rest_of_its_hive(tmp_path: Path) -> None:
+    (tmp_path / "part.reg").write_text(f"Windows Registry Editor Version 5.00\n\n[{PARTIAL}]\n", encoding="utf-16")
+    ran = fleetscan("sweep", "--hives", "part.reg", "--store", "s.db", cwd=tmp_path)
+    assert ran.code == ExitCode.INCOMPLETE, ran.out + ran.err
+    assert f"not in the export, which holds only {PARTIAL}" in " ".join(ran.out.split())
+    assert "Coverage: 0 of 1 host complete" in ran.out
+
+
+@pytest.mark.parametrize("kept", [0.5, 0.6667, 0.9])
+def test_an_export_that_broke_off_is_not_complete(kept: float, tmp_path: Path) -> None:
+    whole = (ROOT / "inventory" / "demo" / "base-win10-22h2.reg").read_bytes()
+    (tmp_path / "cut.reg").write_bytes(whole[: int(len(whole) * kept)])
+    ran = fleetscan("sweep", "--hives", "cut.reg", "--store", "s.db", cwd=tmp_path)
+    assert ran.code in {ExitCode.INCOMPLETE, ExitCode.FINDINGS}, ran.out + ran.err
+    assert "Coverage: 0 of 1 host complete" in ran.out
+    assert "damaged: " in ran.out
+
+
+def test_a_damaged_hive_is_not_complete(hives_folder: Path, tmp_path: Path) -> None:
+    shutil.copy(hives_folder / "winxp-ginevra-SYSTEM-corrupt.xz", tmp_path)
+    ran = fleetscan("sweep", "--hives", tmp_path, "--store", "s.db", cwd=tmp_path)
+    assert ran.code in {ExitCode.INCOMPLETE, ExitCode.FINDINGS}, ran.out + ran.err
+    assert "no hive bin: what lies here cannot be trusted" in " ".join(ran.out.split())

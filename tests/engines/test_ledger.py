@@ -17,10 +17,15 @@ EVERY_USER = Scope(HKU, (Glob("*"), "Software", "Run"))
 
 
 def status(
-    scope: Scope, *missing: str, parts: tuple[str, ...] = (), facts: HostFacts = FACTS, given: Status = COMPLETE
+    scope: Scope,
+    *missing: str,
+    parts: tuple[str, ...] = (),
+    damages: tuple[tuple[str, str], ...] = (),
+    facts: HostFacts = FACTS,
+    given: Status = COMPLETE,
 ) -> Status:
     given_result = ScopeResult(scope_id=scope.id, status=given)
-    [result] = narrow([scope], [given_result], facts=facts, missing=missing, parts=parts)
+    [result] = narrow([scope], [given_result], facts=facts, missing=missing, parts=parts, damages=damages)
     return result.status
 
 
@@ -147,3 +152,24 @@ def test_rows_beside_the_exported_parts_are_kept() -> None:
     )
     assert isinstance(result.status, Partial)
     assert result.rows == (row,)
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["", HKLM, CATALOGUE, f"{CATALOGUE}\\Parameters", f"{CATALOGUE}\\Parameters\\deep\\down"],
+    ids=["all", "root", "the key", "below it", "far below"],
+)
+def test_a_scope_with_a_damaged_key_is_partial(key: str) -> None:
+    expected = Partial(Reason.DAMAGED, "a cell is outside the file")
+    assert status(Scope(HKLM, WINSOCK, depth=None), damages=((key, "a cell is outside the file"),)) == expected
+
+
+@pytest.mark.parametrize("key", [f"{HKLM}\\SOFTWARE", f"{CATALOGUE}\\Parameters\\deep\\down", HKU])
+def test_damage_elsewhere_leaves_a_scope_complete(key: str) -> None:
+    assert status(Scope(HKLM, WINSOCK, depth=1), damages=((key, "x"),)) == Complete()
+
+
+def test_many_damages_are_counted_not_listed() -> None:
+    damages = tuple((CATALOGUE, f"damage {number}") for number in range(40))
+    expected = Partial(Reason.DAMAGED, "damage 0 and 39 more")
+    assert status(Scope(HKLM, WINSOCK, depth=None), damages=damages) == expected

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscan.errors import HiveError
-from fleetscan.hives.regfile import apply_reg, decode, is_reg
+from fleetscan.hives.regfile import apply_reg, decode, decode_up_to_the_cut, is_reg
 from fleetscan.hives.tree import MemoryKey, MemoryRegistry, Value
 
 FIVE = "Windows Registry Editor Version 5.00\r\n\r\n"
@@ -218,3 +218,45 @@ def test_what_is_exported_is_what_is_imported(values: dict[str, tuple[int, bytes
     found = {value.name: (value.type, value.data) for value in _key(registry).values()}
     assert {name: found[name] for name in found} == {name: value for name, value in values.items() if name in found}
     assert len(found) >= len({name.casefold() for name in values})
+
+
+HEAD = "Windows Registry Editor Version 5.00\r\n\r\n[HKEY_USERS]\r\n"
+
+
+@pytest.mark.parametrize(
+    ("end", "cut"),
+    [
+        ('"a"=hex:01,02,\\\r\n  03\r\n', False),
+        ('"a"="x,"\r\n\r\n', False),
+        ("", False),
+        ('"a"="x"', True),
+        ('"a"=hex:01,02,\\\r\n  0', True),
+        ("[HKEY_USERS\\a", True),
+    ],
+)
+def test_export_of_windows_that_does_not_end_its_last_line_was_cut(end: str, *, cut: bool) -> None:
+    text = f"{HEAD}{end}"
+    assert decode_up_to_the_cut(text.encode("utf-16"), "t") == (text, cut)
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le"])
+def test_half_a_character_at_the_end_is_left_out_and_said(encoding: str) -> None:
+    assert decode_up_to_the_cut(HEAD.encode(encoding) + b"x", "t") == (HEAD, True)
+
+
+@pytest.mark.parametrize(
+    ("end", "cut"),
+    [
+        ('"a"="x"', False),
+        ('"a"="x,"', False),
+        ('"a"=hex:01,02', False),
+        ('"a"=hex:', True),
+        ('"a"=hex:01,02,', True),
+        ('"a"=hex:01,02,\\', True),
+        ('"a"=hex:01,02,\\\r\n', True),
+        ('"a"=hex:01,02,\\\r\n  ', True),
+    ],
+)
+def test_text_that_ends_within_a_value_was_cut(end: str, *, cut: bool) -> None:
+    text = f"{HEAD}{end}"
+    assert decode_up_to_the_cut(text.encode(), "t") == (text, cut)
