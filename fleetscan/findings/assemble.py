@@ -10,9 +10,11 @@ from fleetscan.baseline.approvals import use
 from fleetscan.baseline.diff import ChangeKind
 from fleetscan.domain.known_good import load
 from fleetscan.domain.verdicts import Judged, expected
+from fleetscan.findings.appearances import Appearances
 from fleetscan.findings.compare import Comparer
 from fleetscan.findings.fingerprint import fingerprint
 from fleetscan.findings.fleet import fleet_changes
+from fleetscan.findings.hashes import FileHashes
 from fleetscan.findings.hits import RuleHits
 from fleetscan.findings.model import (
     Assessment,
@@ -24,7 +26,8 @@ from fleetscan.findings.model import (
 )
 from fleetscan.findings.prevalence import Census, census, shape
 from fleetscan.findings.reading import Judge
-from fleetscan.findings.removals import Removals, cell_gap
+from fleetscan.findings.refused import refusals, refused_host
+from fleetscan.findings.removals import Removals, cell_gap, filtered_by_data
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
 from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import Complete
@@ -87,7 +90,8 @@ def assess(
     groups = tuple(judge.groups(sweep.id))
     counted = census(group for group in groups if _is_reached(group))
     past = _Past.read(judge, baseline) if baseline else None
-    work = _Work(judge, groups, counted, past, {host.id: host.groups for host in store.hosts(sweep.id)})
+    by_data = filtered_by_data(store.plan(sweep.id).scopes)
+    work = _Work(judge, groups, counted, past, {host.id: host.groups for host in store.hosts(sweep.id)}, by_data)
     return work.assessment(sweep, baseline, approvals, today)
 
 
@@ -102,13 +106,16 @@ class _Past:
     hosts: Mapping[HostId, HostGroup]
     golden: HostGroup | None
     listed: frozenset[HostId]
+    refused: Mapping[HostId, str]
+    """Hosts whose key was refused then."""
 
     @classmethod
     def read(cls, judge: Judge, baseline: Baseline) -> _Past:
         """Read and judge the baseline's sweep."""
-        hosts = {host: group for group in judge.groups(baseline.sweep) if _is_reached(group) for host in group.hosts}
+        groups = tuple(judge.groups(baseline.sweep))
+        hosts = {host: group for group in groups if _is_reached(group) for host in group.hosts}
         listed = frozenset(host.id for host in judge.store.hosts(baseline.sweep))
-        return cls(hosts, hosts.get(baseline.host) if baseline.host else None, listed)
+        return cls(hosts, hosts.get(baseline.host) if baseline.host else None, listed, refusals(groups))
 
     def of(self, host: HostId) -> HostGroup | None:
         """What the host is compared with."""
@@ -125,13 +132,18 @@ class _Work:
         counted: Census,
         past: _Past | None,
         inventory: Mapping[HostId, tuple[str, ...]],
+        by_data: frozenset[str],
     ) -> None:
         self._groups = groups
         self._census = counted
         self._past = past
         self._inventory = inventory
         self._comparer = Comparer(judge)
-        self._removals = Removals(judge, judge.find_hits) if isinstance(judge.find_hits, RuleHits) else None
+        rules = judge.find_hits if isinstance(judge.find_hits, RuleHits) else None
+        self._removals = Removals(judge, rules, by_data) if rules else None
+        self._appearances = Appearances(judge, rules) if rules else None
+        self._refused = refusals(groups)
+        self._hashes = FileHashes(judge.store.triages())
         self._matters: dict[int, dict[Ident, Matter]] = {}
 
     def assessment(
@@ -178,9 +190,9 @@ class _Work:
     def _host(
         self, host: HostId, group: HostGroup | None, found: HostDiff | None, at_once: Mapping[object, str]
     ) -> Iterator[Finding]:
-        now = self._matters_of(group) if group else {}
         before_group = self._past.of(host) if self._past else None
-        before = self._matters_of(before_group) if before_group else {}
+        now = self._now(host, group)
+        before = self._before(host, before_group)
         changes = {one.change.entity.ident: one for one in found.changes} if found else {}
         for ident, matter in now.items():
             change = changes.pop(ident, None)
@@ -194,6 +206,23 @@ class _Work:
         for ident, matter in removed.items():
             yield self._gone(host, ident, None, matter)
         yield from self._closed(host, group, before, now)
+
+    def _now(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
+        """The host's matters; rows that appeared since its own past are judged as that."""
+        if host in self._refused:
+            return _refusal(host, self._refused[host])
+        if group is None:
+            return {}
+        known = self._matters_of(group)
+        past = self._past.hosts.get(host) if self._past and self._past.golden is None else None
+        if past is None or self._appearances is None:
+            return known
+        return _with_hits(known, group, self._appearances.hits(past, group))
+
+    def _before(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
+        if self._past is not None and self._past.golden is None and host in self._past.refused:
+            return _refusal(host, self._past.refused[host])
+        return self._matters_of(group) if group else {}
 
     def _removed(
         self, group: HostGroup | None, before: HostGroup | None, now: Mapping[Ident, Matter]
@@ -216,7 +245,7 @@ class _Work:
     def _state(
         self, host: HostId, ident: Ident, matter: Matter, before: Mapping[Ident, Matter], change: Graded | None
     ) -> FindingState:
-        if self._past is None or self._past.of(host) is None:
+        if self._past is None or not (ident in before or self._past.of(host)):
             return FindingState.NO_BASELINE
         if ident in before and before[ident].counts:
             same = before[ident].judged.entity.attributes == matter.judged.entity.attributes
@@ -249,7 +278,7 @@ class _Work:
         evidence = [(verdict.severity, verdict.why)] if not verdict.is_fine else []
         evidence += [(change.severity, change.why)] if change else []
         if not matter.is_stock:
-            evidence += [(hit.severity, f"{hit.title} ({hit.certainty})") for hit in matter.hits]
+            evidence += [(hit.severity, hit.told) for hit in matter.hits]
         severity = max((one for one, _ in evidence), default=Severity.INFO)
         capped = self._cap(entity, matter, build, severity, at_once)
         what = verdict.what if not verdict.is_fine or change is None else change.what
@@ -265,7 +294,7 @@ class _Work:
             state=state,
             hits=matter.hits,
             change=change,
-            prevalence=self._census.of(entity, build),
+            prevalence=self._census.of(entity, build) if group else None,
             capped=capped,
         )
 
@@ -319,7 +348,8 @@ class _Work:
             entity, verdict = matter.judged.entity, matter.judged.verdict
             severity = max((verdict.severity, *(hit.severity for hit in matter.hits)))
             gap = _closing_gap(group, matter)
-            build = self._past.hosts[host].outlook.build
+            past = self._past.hosts.get(host)
+            build = past.outlook.build if past else ""
             if severity > Severity.INFO:
                 capped = self._cap(entity, matter, build, severity, {})
                 yield Finding(
@@ -341,11 +371,14 @@ class _Work:
     ) -> Iterator[Finding]:
         groups = self._inventory.get(host, ())
         for finding in found:
+            sha256 = self._hashes.of(finding.fingerprint, finding.entity)
             approval = next(
                 (
                     one
                     for one in approvals
-                    if not one.is_expired(today) and one.covers_host(host, groups) and one.matches(finding.entity)
+                    if not one.is_expired(today)
+                    and one.covers_host(host, groups)
+                    and one.matches(finding.entity, sha256)
                 ),
                 None,
             )
@@ -398,6 +431,26 @@ def matters(group: HostGroup) -> dict[Ident, Matter]:
         found.setdefault(judged.entity.ident, judged)
         hits.setdefault(judged.entity.ident, []).append(hit)
     return {ident: Matter(one, _once(hits.get(ident, ()))) for ident, one in found.items()}
+
+
+def _with_hits(known: Mapping[Ident, Matter], group: HostGroup, hits: Iterable[RuleHit]) -> Mapping[Ident, Matter]:
+    """The matters with these hits in place of what the same rules said of the same rows."""
+    found: dict[Ident, list[RuleHit]] = {}
+    judged: dict[Ident, Judged] = {}
+    for hit in hits:
+        one = group.index.of_row(hit.row)
+        judged[one.entity.ident] = one
+        found.setdefault(one.entity.ident, []).append(hit)
+    changed = {
+        ident: Matter(judged[ident], _once((*new, *(known[ident].hits if ident in known else ()))))
+        for ident, new in found.items()
+    }
+    return {**known, **changed} if changed else known
+
+
+def _refusal(host: HostId, why: str) -> Mapping[Ident, Matter]:
+    judged = refused_host(host, why)
+    return {judged.entity.ident: Matter(judged)}
 
 
 def _closing_gap(group: HostGroup | None, matter: Matter) -> str:

@@ -64,4 +64,5 @@ def _hit(judgement: Judgement, scope_id: str) -> RuleHit:
         excuse=judgement.sentence if judgement.certainty is Certainty.POSSIBLE else "",
         scope_id=scope_id,
         techniques=rule.techniques,
+        change=judgement.change or "",
     )

@@ -36,6 +36,13 @@ class RuleHit:
     excuse: str = ""
     scope_id: str = ""
     techniques: tuple[str, ...] = ()
+    change: str = ""
+    """``added`` or ``modified`` since the baseline, where the row was judged as that; empty if it was not."""
+
+    @property
+    def told(self) -> str:
+        """Rule, certainty and change in a few words."""
+        return f"{self.title} ({self.certainty}{f', {self.change} since the baseline' if self.change else ''})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -72,6 +72,7 @@ def _details(finding: Finding) -> Mapping[str, object]:
                 "type": hit.row.type,
                 "data": hit.row.data,
                 "scope": hit.scope_id,
+                "change": hit.change,
             }
             for hit in finding.hits
         ],

@@ -30,22 +30,23 @@ Rows = "Sequence[RegistryRow] | None"
 
 def put_sweep(
     store: Store,
-    hosts: Mapping[str, Sequence[RegistryRow] | None],
+    hosts: Mapping[str, Sequence[RegistryRow] | Unreachable | None],
     *,
     day: int = 0,
     groups: tuple[str, ...] = (),
     build: str = "19045",
     spots: tuple[BlindSpot, ...] = (),
 ) -> SweepId:
-    """Store one sweep; None stands for a host that gave no answer."""
+    """Store one sweep; None stands for a host that gave no answer in time."""
     started = START.replace(day=2 + day)
     named = [SweepHost(HostId(name), "embedded", groups) for name in hosts]
     sweep = store.begin_sweep(PLAN, named, started=started)
-    for name, rows in hosts.items():
-        facts = HostFacts(os_build=build if rows is not None else "", os_name="Windows 10")
+    for name, answer in hosts.items():
+        rows = Unreachable(Reason.TIMEOUT) if answer is None else answer
+        facts = HostFacts(os_build="" if isinstance(rows, Unreachable) else build, os_name="Windows 10")
         scopes = tuple(
-            ScopeResult(scope_id=scope.id, status=Unreachable(Reason.TIMEOUT))
-            if rows is None
+            ScopeResult(scope_id=scope.id, status=rows)
+            if isinstance(rows, Unreachable)
             else ScopeResult(scope_id=scope.id, status=Complete(), rows=rows_in_scope(scope, rows))
             for scope in AREAS
         )

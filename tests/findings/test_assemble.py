@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -20,12 +22,12 @@ from fleetscan.findings.records import (
     shared_finding_records,
 )
 from fleetscan.model.finding import FindingState, Severity, VerdictKind, What
-from fleetscan.model.snapshot import BlindSpot
+from fleetscan.model.snapshot import BlindSpot, Reason, Unreachable
 from fleetscan.rules.load import load_rules, load_text
 from fleetscan.settings import content
 from tests.domain.catalogue import namespace
 from tests.domain.rows import OID, OID_WOW, PE, POWERSHELL, VERIFY, key, sip
-from tests.findings.sweeps import TODAY, assessed, put_sweep
+from tests.findings.sweeps import START, TODAY, assessed, put_sweep
 
 if TYPE_CHECKING:
     from fleetscan.findings.model import Assessment, Finding
@@ -181,6 +183,71 @@ def test_an_approved_finding_comes_back_when_its_dll_changes(store: Store) -> No
     assert only(assessed(store, sweep, approvals=[approval()])).state is FindingState.NO_BASELINE
 
 
+HASH = "ab" * 32
+
+
+@pytest.mark.parametrize(
+    ("path", "sha256", "state"),
+    [
+        (r"C:\Users\Public\x.dll", HASH, FindingState.APPROVED),
+        (r"c:\users\public\X.DLL", HASH.upper(), FindingState.APPROVED),
+        (r"C:\Users\Public\x.dll", "cd" * 32, FindingState.NO_BASELINE),
+        (r"C:\Users\Public\y.dll", HASH, FindingState.NO_BASELINE),  # triage of the DLL that stood there before
+    ],
+)
+def test_an_approval_of_one_file_holds_while_triage_saw_that_file(
+    store: Store, path: str, sha256: str, state: FindingState
+) -> None:
+    sweep = put_sweep(store, {"a": HIJACK})
+    pinned = replace(approval(), attributes=(), sha256=HASH)
+    untold = only(assessed(store, sweep, approvals=[pinned]))
+    assert untold.state is FindingState.NO_BASELINE
+    replies = [{"query": "dll-file", "rows": []}, {"query": "dll-hash", "rows": [{"path": path, "sha256": sha256}]}]
+    store.put_triage(untold.fingerprint, {"replies": replies}, taken=START)
+    assert only(assessed(store, sweep, approvals=[pinned])).state is state
+
+
+def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
+    unpinned = Unreachable(Reason.HOST_KEY, "its host key is not pinned")
+    changed = Unreachable(Reason.HOST_KEY, "its host key changed, it shows SHA256:x")
+    sweeps = [
+        put_sweep(store, {"a": answer, "b": BOTH}, day=day)
+        for day, answer in enumerate((unpinned, unpinned, changed, BOTH, unpinned, None))
+    ]
+    first = assessed(store, sweeps[0])
+    found = only(first)
+    assert (found.entity.kind, found.host, found.severity, found.state) == (
+        "host_key",
+        "a",
+        Severity.HIGH,
+        FindingState.NO_BASELINE,
+    )
+    assert (first.exit_code, first.is_complete) == (ExitCode.FINDINGS, False)
+    later = [only(assessed(store, new, old)) for old, new in pairwise(sweeps)]
+    assert [one.state for one in later] == [
+        FindingState.STILL_THERE,
+        FindingState.CHANGED,
+        FindingState.GONE,
+        FindingState.NEW,
+        FindingState.NOT_COMPARABLE,
+    ]
+    assert {one.fingerprint for one in later} == {found.fingerprint}
+    accepted = Approval(
+        id="k",
+        owner="me",
+        reason="reinstalled",
+        created=TODAY,
+        expires=TODAY,
+        scope="host",
+        kind="host_key",
+        identity=(("host", "a"),),
+        attributes=(("state", "its host key is not pinned"),),
+        hosts=("a",),
+    )
+    states = [only(assessed(store, sweep, approvals=[accepted])).state for sweep in sweeps[1:3]]
+    assert states == [FindingState.APPROVED, FindingState.NO_BASELINE]
+
+
 approvals = st.lists(
     st.builds(
         approval,
@@ -247,3 +314,46 @@ def test_a_rule_about_deletion_is_judged_on_what_is_gone(store: Store) -> None:
     }
     assert len({one.fingerprint for one in found}) == len(found)
     assert any(hit.row.key.startswith(OID_WOW) for one in found for hit in one.hits)
+
+
+CREATION = """
+[rule]
+name = "A SIP is created"
+rule_id = "33333333-3333-4444-5555-666666666666"
+type = "eql"
+language = "eql"
+severity = "medium"
+query = '''
+registry where event.type == "creation" and registry.path : "*\\\\Cryptography\\\\OID\\\\*\\\\Dll"
+'''
+"""
+
+
+def test_a_rule_about_creation_is_judged_on_what_appeared(store: Store) -> None:
+    finder = RuleHits.of(load_text(CREATION, "creation.toml").rules)
+    before = put_sweep(store, {"a": BOTH, "b": [*BOTH, *HIJACK], "c": None, "d": [*BOTH, *OTHER_HIJACK]})
+    after = put_sweep(store, {name: [*BOTH, *HIJACK] for name in "abcd"}, day=1)
+    assert not [one for one in assessed(store, after, find_hits=finder).findings if one.hits]
+    found = [one for one in assessed(store, after, before, find_hits=finder).findings if one.hits]
+    assert [(one.host, [hit.change for hit in one.hits]) for one in found] == [("a", ["added"])]
+    assert "A SIP is created (certain, added since the baseline)" in found[0].why
+
+
+def test_what_rules_matched_already_says_since_when(store: Store) -> None:
+    finder = RuleHits.of(load_rules([content("rules") / "sigma"]).rules)
+    spelled = sip(POWERSHELL, ("REG_EXPAND_SZ", r"%SystemDrive%\Users\Public\x.dll"), "PsVerifyHash")
+    hosts = {"a": BOTH, "b": [*BOTH, *HIJACK], "c": [*BOTH, *OTHER_HIJACK], "d": [*BOTH, *spelled]}
+    before = put_sweep(store, hosts)
+    after = put_sweep(store, {name: [*BOTH, *HIJACK] for name in hosts}, day=1)
+    found = {one.host: one for one in assessed(store, after, before, find_hits=finder).findings}
+    changes = {
+        host: {hit.row.name: hit.change for hit in one.hits if not hit.row.is_subkey} for host, one in found.items()
+    }
+    assert changes == {
+        "a": {"Dll": "added"},
+        "b": {"Dll": ""},
+        "c": {"Dll": "modified"},
+        "d": {"Dll": ""},
+    }
+    golden = assessed(store, after, before, golden="a", find_hits=finder)
+    assert not any(hit.change for one in golden.findings for hit in one.hits), "not the host's own past"

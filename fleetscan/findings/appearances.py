@@ -1,0 +1,74 @@
+"""Rules on rows that are new or changed since the host's own past: what says "created" is decided there (E5, S2)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from fleetscan.baseline.identity import unit_of
+from fleetscan.domain.generic import value_entity
+from fleetscan.evaluate import Context
+from fleetscan.findings.removals import cell_gap
+from fleetscan.model.registry import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from fleetscan.baseline.identity import Units
+    from fleetscan.findings.hits import RuleHits
+    from fleetscan.findings.model import RuleHit
+    from fleetscan.findings.reading import HostGroup, Judge
+    from fleetscan.model.registry import RegistryRow
+    from fleetscan.store.interface import BlockId, Cell
+
+ADDED, MODIFIED = "added", "modified"
+
+
+@dataclass(slots=True)
+class Appearances:
+    """Finds hits on rows that appeared or changed; equal transitions of a scope are judged once."""
+
+    judge: Judge
+    rules: RuleHits
+    _known: dict[tuple[str, BlockId | None, BlockId | None], tuple[RuleHit, ...]] = field(default_factory=dict)
+
+    def hits(self, before: HostGroup, after: HostGroup) -> Iterator[RuleHit]:
+        """Hits on rows of ``after`` that ``before`` lacks or shows otherwise, although it covered their key."""
+        old = {cell.scope_id: cell for cell in before.cells}
+        for new in after.cells:
+            cell = old.get(new.scope_id)
+            if cell is None or new.block is None or cell.block == new.block:
+                continue
+            for hit in self._of(cell, new):
+                if not (cell_gap(cell, hit.row.key) or before.coverage.hidden_gap(hit.row.key)):
+                    yield hit
+
+    def _of(self, old: Cell, new: Cell) -> tuple[RuleHit, ...]:
+        key = new.scope_id, old.block, new.block
+        if key not in self._known:
+            rows: dict[str, list[RegistryRow]] = {ADDED: [], MODIFIED: []}
+            units = self.judge.units(old.block)
+            for row in self.judge.rows(new.block):
+                if row not in units.rows and (change := _change(row, units)):
+                    rows[change].append(row)
+            self._known[key] = tuple(
+                hit
+                for change, found in rows.items()
+                if found
+                for hit in self.rules(new.scope_id, found, Context(change=change))
+            )
+        return self._known[key]
+
+
+def _change(row: RegistryRow, before: Units) -> str:
+    """Added, modified, or nothing where only the spelling of agents differs."""
+    unit = before.by_unit.get(unit_of(row), ())
+    past = [one for one in unit if (fold(one.key), fold(one.name), one.is_subkey) == _place(row)]
+    if not past:
+        return ADDED
+    meaning = value_entity(row).attributes
+    return "" if any(value_entity(one).attributes == meaning for one in past) else MODIFIED
+
+
+def _place(row: RegistryRow) -> tuple[str, str, bool]:
+    return fold(row.key), fold(row.name), row.is_subkey
