@@ -90,6 +90,7 @@ def test_what_is_new_and_what_is_gone_is_told_once_each(fleet: Fleet) -> None:
     assert fleet.run().events == ()
     fleet.becomes(CLEAN)
     cleaned = fleet.run()
+    assert cleaned.exit_code is ExitCode.CLEAN, "what is restored is no finding"
     assert [event.kind for event in cleaned.events] == [EventKind.GONE] * len(hijacked.events)
     assert [told["kind"] for told in fleet.told()] == ["new"] * len(hijacked.events) + ["gone"] * len(hijacked.events)
 
