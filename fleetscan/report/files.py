@@ -19,8 +19,17 @@ if TYPE_CHECKING:
 def whole_file(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
     """A text file that takes its name only when everything was written; line breaks are written as given.
 
+    A link stays and its target is written; what is no regular file (a pipe, ``/dev/stdout``) is written as it is.
     Raises SettingsError when the folder cannot be made or the file cannot be written.
     """
+    try:
+        path = path.resolve()
+        if path.exists() and not path.is_file():
+            with path.open("w", encoding=encoding, newline="") as stream:
+                yield stream
+            return
+    except (OSError, RuntimeError) as error:
+        raise _cannot_write(path, error) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
@@ -39,9 +48,9 @@ def whole_file(path: Path, *, encoding: str = "utf-8") -> Iterator[TextIO]:
             temporary.unlink()
 
 
-def _cannot_write(path: Path, error: OSError) -> SettingsError:
+def _cannot_write(path: Path, error: OSError | RuntimeError) -> SettingsError:
     return SettingsError(
-        f"the report cannot be written: {error.strerror or error}",
+        f"the report cannot be written: {getattr(error, 'strerror', None) or error}",
         where=str(path),
         hint="name a file in a folder that you can write to",
     )
