@@ -6,6 +6,7 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fleetscan.model.environment import SYSTEM_ENVIRONMENT
 from fleetscan.model.registry import fold
 
 if TYPE_CHECKING:
@@ -23,29 +24,9 @@ _STRINGS = frozenset({"REG_SZ", "REG_EXPAND_SZ", "REG_LINK"})
 _BITS = {"REG_DWORD": 32, "REG_QWORD": 64}
 _MAX_DIGITS = 20
 _VARIABLE = re.compile(r"%([^%]+)%")
-_PROFILE = r"C:\Windows\system32\config\systemprofile"
 
 DEFAULT_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
-    {
-        "SYSTEMROOT": r"C:\Windows",
-        "WINDIR": r"C:\Windows",
-        "SYSTEMDRIVE": "C:",
-        "PROGRAMFILES": r"C:\Program Files",
-        "PROGRAMW6432": r"C:\Program Files",
-        "PROGRAMFILES(X86)": r"C:\Program Files (x86)",
-        "COMMONPROGRAMFILES": r"C:\Program Files\Common Files",
-        "COMMONPROGRAMW6432": r"C:\Program Files\Common Files",
-        "COMMONPROGRAMFILES(X86)": r"C:\Program Files (x86)\Common Files",
-        "PROGRAMDATA": r"C:\ProgramData",
-        "ALLUSERSPROFILE": r"C:\ProgramData",
-        "PUBLIC": r"C:\Users\Public",
-        "COMSPEC": r"C:\Windows\system32\cmd.exe",
-        "TEMP": r"C:\Windows\TEMP",
-        "TMP": r"C:\Windows\TEMP",
-        "USERPROFILE": _PROFILE,
-        "APPDATA": rf"{_PROFILE}\AppData\Roaming",
-        "LOCALAPPDATA": rf"{_PROFILE}\AppData\Local",
-    }
+    {fold(name): value for name, value in SYSTEM_ENVIRONMENT.items()}
 )
 """The environment of SYSTEM on a plain Windows, used where the host did not say its own (D5)."""
 

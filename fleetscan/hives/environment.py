@@ -6,34 +6,12 @@ import re
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fleetscan.model.environment import SYSTEM_ENVIRONMENT
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fleetscan.hives.tree import Key, Value
-
-SYSTEM_ENVIRONMENT: Mapping[str, str] = MappingProxyType(
-    {
-        "SystemRoot": r"C:\Windows",
-        "windir": r"C:\Windows",
-        "SystemDrive": "C:",
-        "ProgramFiles": r"C:\Program Files",
-        "ProgramW6432": r"C:\Program Files",
-        "ProgramFiles(x86)": r"C:\Program Files (x86)",
-        "CommonProgramFiles": r"C:\Program Files\Common Files",
-        "CommonProgramW6432": r"C:\Program Files\Common Files",
-        "CommonProgramFiles(x86)": r"C:\Program Files (x86)\Common Files",
-        "ProgramData": r"C:\ProgramData",
-        "ALLUSERSPROFILE": r"C:\ProgramData",
-        "PUBLIC": r"C:\Users\Public",
-        "ComSpec": r"C:\Windows\system32\cmd.exe",
-        "TEMP": r"C:\Windows\TEMP",
-        "TMP": r"C:\Windows\TEMP",
-        "USERPROFILE": r"C:\Windows\system32\config\systemprofile",
-        "APPDATA": r"C:\Windows\system32\config\systemprofile\AppData\Roaming",
-        "LOCALAPPDATA": r"C:\Windows\system32\config\systemprofile\AppData\Local",
-    }
-)
-"""The environment where nothing else is known: a Windows installed in ``C:\\Windows``."""
 
 _TEXTS = (1, 2)  # REG_SZ, REG_EXPAND_SZ
 _LONGEST = 4096

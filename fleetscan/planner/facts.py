@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from fleetscan.model.environment import completed
 from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import HostFacts
 
@@ -55,7 +56,7 @@ def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
         os_build=system.get("build", ""),
         arch=system.get("arch", ""),
         hostname=machine.get("hostname", "") or machine.get("computer_name", ""),
-        environment=MappingProxyType(environment) if environment else None,
+        environment=completed(environment) if environment else None,
         current_control_set=_control_set(rows_of("facts-control-set")),
         profiles_known=_subkeys(rows_of("facts-profiles")),
         profiles_loaded=tuple(
