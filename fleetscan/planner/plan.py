@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from fleetscan.model.registry import DEFAULT_VALUE, RegistryRow, fold
+from fleetscan.model.registry import DEFAULT_VALUE, fold, make_row
 from fleetscan.model.snapshot import Complete, Partial, Reason, ScopeResult, Unreachable
 from fleetscan.planner.facts import FACTS, host_facts
 from fleetscan.planner.index import scope_index
@@ -17,11 +17,14 @@ from fleetscan.planner.sql import UNPROVEN, area, entries, programs, statement
 from fleetscan.planner.trie import Trie
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from fleetscan.model.registry import RegistryRow
     from fleetscan.model.rule import Message, Rule
     from fleetscan.model.scope import Scope
     from fleetscan.model.snapshot import HostFacts, Status
+
+_MTIME_DIGITS = 20  # more cannot be a time; Python refuses to read thousands
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,8 +181,7 @@ class _Sorter:
     def __init__(self, plan: Plan) -> None:
         self._scopes = plan.scopes
         self._index = scope_index(plan.scopes)
-        self._filtered = [scope.row_filter is not None for scope in plan.scopes]
-        self._holding: dict[str, tuple[int, ...]] = {}
+        self._takers: dict[str, tuple[Callable[[RegistryRow], None], ...]] = {}
         self._unread: set[str] = set()
         self._given: set[tuple[str, str, str, str]] = set()
         self.rows: dict[int, list[RegistryRow]] = defaultdict(list)
@@ -192,13 +194,25 @@ class _Sorter:
             if row.get("type") == UNPROVEN:
                 self._miss(key, row.get("data", ""))
                 continue
-            indices = self._holding.get(key)
-            if indices is None:
-                indices = self._holding[key] = self._index.holding(_elements(key))
-            if indices:
-                self._give(_registry_row(row), indices)
+            takers = self._takers.get(key)
+            if takers is None:
+                takers = self._takers[key] = self._takers_of(key)
+            if takers:
+                made = _registry_row(row, key)
+                for take in takers:
+                    take(made)
 
-    def _give(self, row: RegistryRow, indices: tuple[int, ...]) -> None:
+    def _takers_of(self, key: str) -> tuple[Callable[[RegistryRow], None], ...]:
+        """What to do with a row of the key: one call for each scope that holds it, the plain case a bare append."""
+        indices = self._index.holding(_elements(key))
+        if not key.isascii() and indices:
+            return (partial(self._give, indices=indices),)
+        return tuple(
+            self.rows[index].append if self._scopes[index].row_filter is None else partial(self._give, indices=(index,))
+            for index in indices
+        )
+
+    def _give(self, row: RegistryRow, *, indices: tuple[int, ...]) -> None:
         if not row.key.isascii():
             # Such a key may have been read twice, under two spellings (planner/sql.py).
             identity = (fold(row.key), row.name, row.type, row.data)
@@ -229,15 +243,20 @@ def _elements(key: str) -> tuple[str, ...]:
     return tuple(element for element in key.split("\\") if element)
 
 
-def _registry_row(row: Mapping[str, str]) -> RegistryRow:
-    key, name, mtime = row.get("key", ""), row.get("name", ""), row.get("mtime", "")
-    return RegistryRow(
-        key=key,
-        name=name,
-        type=row.get("type", ""),
-        data=row.get("data", ""),
-        path=row.get("path") or f"{key}\\{'' if name == DEFAULT_VALUE else name}",
-        mtime=int(mtime) if mtime.isascii() and mtime.isdigit() else 0,
+@lru_cache(maxsize=65536)
+def _seconds(mtime: str) -> int:
+    return int(mtime) if mtime.isascii() and mtime.isdigit() and len(mtime) <= _MTIME_DIGITS else 0
+
+
+def _registry_row(row: Mapping[str, str], key: str) -> RegistryRow:
+    name = row.get("name", "")
+    return make_row(
+        key,
+        name,
+        row.get("type", ""),
+        row.get("data", ""),
+        row.get("path") or f"{key}\\{'' if name == DEFAULT_VALUE else name}",
+        _seconds(row.get("mtime", "")),
     )
 
 

@@ -23,7 +23,7 @@ from fleetscan.store.digest import block_bytes, canonical, parse, sha256
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from fleetscan.model.snapshot import HostResult, RawAnswer, ScopeResult
+    from fleetscan.model.snapshot import HostResult, ScopeResult
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
@@ -76,8 +76,9 @@ def content_of(result: HostResult) -> Content:
     if len({cell.scope_id for cell in cells}) < len(cells):
         raise StoreError("a scope has two results", where=str(result.host), hint="report this as a bug of fleetscan")
     facts_record = facts_bytes(result.facts)
-    raw_bytes = {sha256(answer.content): answer.content for answer in result.raw}
-    raw = _raw_list(result.raw)
+    # The hashes are computed here and not taken over: they name what the store really holds.
+    raw = tuple((answer.statement_id, sha256(answer.content)) for answer in result.raw)
+    raw_bytes = {digest: answer.content for (_, digest), answer in zip(raw, result.raw, strict=True)}
     blind_spots = blind_bytes(result.blind_spots)
     facts = sha256(facts_record)
     return Content(
@@ -85,7 +86,7 @@ def content_of(result: HostResult) -> Content:
         blocks=blocks,
         statuses=statuses,
         tree=tree_digest(cells),
-        complete=all(isinstance(item.status, Complete) for item in result.scopes),
+        complete=not any(is_gap(item.status) for item in result.scopes),
         covered=any(not isinstance(item.status, Unreachable) for item in result.scopes),
         facts=facts,
         facts_record=facts_record,
@@ -94,11 +95,6 @@ def content_of(result: HostResult) -> Content:
         answer=answer_digest(facts, blind_spots, raw),
         blind_spots=blind_spots,
     )
-
-
-def _raw_list(answers: tuple[RawAnswer, ...]) -> tuple[tuple[str, bytes], ...]:
-    # The hash is computed here and not taken over: it names what the store really holds.
-    return tuple((answer.statement_id, sha256(answer.content)) for answer in answers)
 
 
 def _cell(item: ScopeResult, blocks: dict[bytes, tuple[bytes, int]], statuses: dict[bytes, bytes]) -> CellContent:

@@ -78,6 +78,16 @@ class Numbers:
             found |= fresh
         return found
 
+    def of_scopes(self, connection: Connection, scope_ids: Sequence[str]) -> dict[str, int]:
+        """Number of every scope; one transaction asks the database for those that are not remembered."""
+        fresh = self.fresh.setdefault(schema.scope.name, {})
+        found = {one: self.get(schema.scope, one.encode("utf-8", "surrogatepass")) for one in scope_ids}
+        if absent := {one: "" for one, number in found.items() if number is None}:
+            numbers = _scope_numbers(connection, absent)
+            fresh |= {one.encode("utf-8", "surrogatepass"): number for one, number in numbers.items()}
+            found |= numbers
+        return {one: number for one, number in found.items() if number is not None}
+
     def learn(self, connection: Connection) -> None:
         """Remember what a fleet most likely answers again: the newest records."""
         for table in (schema.tree, schema.answer, schema.block, schema.raw, schema.status):
@@ -286,7 +296,7 @@ class Writer:
             schema.status,
             {digest: partial(status_row, record) for digest, record in content.statuses.items()},
         )
-        scopes = _scope_numbers(connection, {cell.scope_id: "" for cell in content.cells})
+        scopes = self._numbers.of_scopes(connection, [cell.scope_id for cell in content.cells])
         values = [
             (tree, scopes[cell.scope_id], statuses[cell.status], None if cell.block is None else blocks[cell.block])
             for cell in content.cells
