@@ -1,6 +1,7 @@
 """Many rows against many rules: the same verdicts as ``judge``, with each distinct row judged once.
 
-A rule is tried on a row only where the index says that it can match; truth is computed without reasons, which the few
+A rule is tried on a row only where the index says that it can match. Names of one shape are decided once for all, so
+that for most rows only the data is left to look at, or nothing. Truth is computed without reasons, which the few
 findings work out when they are asked for.
 """
 
@@ -11,23 +12,27 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fleetscan.evaluate.compiled import compiled
-from fleetscan.evaluate.index import Index, reaches
+from fleetscan.evaluate.index import Index
 from fleetscan.evaluate.judge import Judgement, judge_view
+from fleetscan.evaluate.shapes import Shapes, seen_in_shape
 from fleetscan.evaluate.subject import NOTHING_KNOWN, Context, View, removed_subject, subjects_of
 from fleetscan.model.logic import literals, substitute
-from fleetscan.model.registry import fold
-from fleetscan.model.rule import NEVER, Dialect, Field, TextPattern, Wildcard
+from fleetscan.model.registry import SUBKEY
+from fleetscan.model.rule import NEVER, Dialect, Field, Subject
 from fleetscan.model.truth import Truth
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
     from fleetscan.model.registry import RegistryRow
-    from fleetscan.model.rule import Match, Rule, Subject
+    from fleetscan.model.rule import Expr, Match, Rule
 
 _HIDDEN = frozenset({Field.UNOBSERVABLE})
 _MAY_BE_UNKNOWN = frozenset({Field.UNOBSERVABLE, Field.NEW_NAME, Field.EVENT_KIND, Field.DATA_TYPE})
 _CASES_REMEMBERED = 4096
+_SHAPES_REMEMBERED = 1 << 16
+_OFTEN = 3
+"""From this question on rules are simplified for a shape: before, that would cost more than it saves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,86 +42,119 @@ class CompiledRule:
     rule: Rule
     truth: Callable[[View], Truth]
     settled: _Settled | None = None
-    paths: tuple[tuple[Match, tuple[str | Wildcard, ...]], ...] = ()
-    """The patterns on the full name, with their parts folded."""
+    constant: Truth | None = None
+    """The truth, where no row can change it any more."""
+    seen: tuple[tuple[Match, Callable[[View], Truth]], ...] = ()
+    """What the shape of a name decides."""
     variants: dict[tuple[Truth, ...], CompiledRule | None] = field(default_factory=dict)
-    """The rule for keys that decide those patterns so."""
+    """The rule for shapes that decide it so."""
+
+
+Shape = tuple[str, str, Subject, int | None, str | None]
+"""Key, last element and kind of a subject, with what else is known that decides what names mean."""
+
+
+@dataclass(slots=True)
+class _Case:
+    """What subjects of one shape are asked: the rules that may hold, simplified once the shape returns."""
+
+    rules: Sequence[CompiledRule]
+    uses: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRules:
-    """Rules ready to be judged on many rows. The index remembers which of them can match below which key."""
+    """Rules ready to be judged on many rows. It remembers which of them can match on names of which shape."""
 
     rules: tuple[CompiledRule, ...]
     index: Index[CompiledRule]
+    shapes: Shapes
+    _cases: dict[Shape, _Case] = field(default_factory=dict)
 
     def __len__(self) -> int:
         """How many rules."""
         return len(self.rules)
 
+    def asked(self, row: RegistryRow, kind: Subject, context: Context) -> Sequence[CompiledRule]:
+        """The rules that may not be FALSE on a subject."""
+        key, name = self.shapes.key(row.key), self.shapes.name(row.name)
+        if name is None:
+            return self._of_kind(self.rules, kind)  # it ends in elements of its own; too rare to remember
+        shape = (key, name, kind, context.current_control_set, context.change)
+        case = self._cases.get(shape)
+        if case is None:
+            if len(self._cases) >= _SHAPES_REMEMBERED:
+                self._cases.clear()
+            found = self.index.candidates(key, name, context.current_control_set)
+            case = self._cases[shape] = _Case(self._of_kind(found, kind))
+        case.uses += 1
+        if case.uses == _OFTEN and case.rules:
+            views = _Views(row, kind, context)
+            simple = (_simplified(rule, views.of(rule.rule.dialect)) for rule in case.rules)
+            case.rules = tuple(rule for rule in simple if rule is not None)
+        return case.rules
+
+    @staticmethod
+    def _of_kind(rules: Iterable[CompiledRule], kind: Subject) -> Sequence[CompiledRule]:
+        return tuple(rule for rule in rules if kind in rule.rule.subjects)
+
 
 def compile_rules(rules: Iterable[Rule]) -> CompiledRules:
     """Prepare rules for ``judge_rows``; the result serves many calls."""
     every = tuple(map(_compile, rules))
-    return CompiledRules(every, Index(((rule, rule.rule.condition) for rule in every), _for_key))
+    matches = {leaf.match: None for rule in every for leaf in literals(rule.rule.condition)}
+    return CompiledRules(every, Index((rule, rule.rule.condition) for rule in every), Shapes(matches))
 
 
 def _compile(rule: Rule) -> CompiledRule:
     signs: dict[Match, set[bool]] = defaultdict(set)
+    seen: dict[Match, None] = {}
     for leaf in literals(rule.condition):
         if leaf.match.field in _MAY_BE_UNKNOWN:
             signs[leaf.match].add(leaf.positive)
-    cancels = any(len(seen) > 1 for seen in signs.values())
+        if seen_in_shape(leaf.match):
+            seen[leaf.match] = None
+    cancels = any(len(found) > 1 for found in signs.values())
     return CompiledRule(
         rule=rule,
         truth=compiled(rule.condition, rule.dialect),
-        settled=_Settled(rule) if cancels else None,
-        paths=tuple((match, _folded_parts(match)) for match in _path_matches(rule)),
+        settled=_Settled(rule, rule.condition) if cancels else None,
+        seen=tuple((match, compiled(match, rule.dialect)) for match in seen),
     )
 
 
-def _path_matches(rule: Rule) -> Iterable[Match]:
-    every = (leaf.match for leaf in literals(rule.condition))
-    return dict.fromkeys(match for match in every if match.field is Field.PATH and isinstance(match.test, TextPattern))
-
-
-def _folded_parts(match: Match) -> tuple[str | Wildcard, ...]:
-    parts = match.test.parts if isinstance(match.test, TextPattern) else ()
-    return tuple(part if isinstance(part, Wildcard) else fold(part) for part in parts)
-
-
-def _for_key(rule: CompiledRule, keys: Sequence[str]) -> CompiledRule | None:
-    """The rule with everything decided that the key alone decides; None if nothing in the key can match."""
-    case = tuple([_in_key(parts, keys) for _, parts in rule.paths])
+def _simplified(rule: CompiledRule, view: View) -> CompiledRule | None:
+    """The rule with everything decided that the shape of a name decides; None if no such subject can match."""
+    case = tuple([truth(view) for _, truth in rule.seen])
     if case not in rule.variants:
         if len(rule.variants) >= _CASES_REMEMBERED:
             return rule
-        decided = {match: truth for (match, _), truth in zip(rule.paths, case, strict=True)}
-        condition = substitute(rule.rule.condition, lambda match: decided.get(match, Truth.UNKNOWN))
-        truth = compiled(condition, rule.rule.dialect)
-        rule.variants[case] = None if condition == NEVER else replace(rule, truth=truth, paths=(), variants={})
+        rule.variants[case] = _variant(rule, case, view)
     return rule.variants[case]
 
 
-def _in_key(parts: tuple[str | Wildcard, ...], keys: Sequence[str]) -> Truth:
-    """What a key says of a pattern on the names in it: all match, none does, or it depends on the last element."""
-    if any(not isinstance(part, Wildcard) and not reaches(part, keys) for part in parts):
-        return Truth.FALSE
-    match parts:
-        case (Wildcard.ANY, str(run), Wildcard.ANY):
-            return Truth.TRUE if any(run in key for key in keys) else Truth.UNKNOWN
-        case (str(start), Wildcard.ANY):
-            return Truth.TRUE if any(key.startswith(start) for key in keys) else Truth.UNKNOWN
-        case _:
-            return Truth.UNKNOWN
+def _variant(rule: CompiledRule, case: tuple[Truth, ...], view: View) -> CompiledRule | None:
+    decided = {match: truth for (match, _), truth in zip(rule.seen, case, strict=True)}
+    condition = substitute(rule.rule.condition, lambda match: decided.get(match, Truth.UNKNOWN))
+    if condition == NEVER:
+        return None
+    truth = compiled(condition, rule.rule.dialect)
+    settled = rule.settled and _Settled(rule.rule, condition)
+    simple = replace(rule, truth=truth, settled=settled, seen=(), variants={})
+    left = (leaf.match for leaf in literals(condition))
+    if not all(match in decided or match.field in _HIDDEN for match in left):
+        return simple
+    constant = _truth(simple, view)
+    return None if constant is Truth.FALSE else replace(simple, constant=constant)
 
 
 class _Settled:
     """The truth of a rule whose unknowns may cancel out: by what is decided of it, each case worked out once."""
 
-    def __init__(self, rule: Rule) -> None:
+    def __init__(self, rule: Rule, open_part: Expr) -> None:
+        """``open_part``: the condition without what is decided for all subjects that are asked about."""
         self._rule = rule
-        observable = dict.fromkeys(leaf.match for leaf in literals(rule.condition) if leaf.match.field not in _HIDDEN)
+        observable = dict.fromkeys(leaf.match for leaf in literals(open_part) if leaf.match.field not in _HIDDEN)
         self._decide = [compiled(match, rule.dialect) for match in observable]
         self._known: dict[tuple[Truth, ...], Truth] = {}
 
@@ -150,30 +188,53 @@ def judge_rows(
         identity = (row.key, row.name, row.type, row.data)
         if identity not in seen:
             seen.add(identity)
-            for kind, subject_row in ((removed_subject(row), row),) if removed else subjects_of(row):
-                yield from _judge_subject(compiled_rules, subject_row, kind, context, wanted)
+            if not removed and row.type != SUBKEY:
+                subjects: Iterable[tuple[Subject, RegistryRow]] = ((Subject.VALUE, row),)  # nearly every row
+            else:
+                subjects = ((removed_subject(row), row),) if removed else subjects_of(row)
+            for kind, subject_row in subjects:
+                asked = compiled_rules.asked(subject_row, kind, context)
+                if asked:
+                    yield from _judged(asked, subject_row, kind, context, wanted)
 
 
-def _judge_subject(
-    compiled_rules: CompiledRules, row: RegistryRow, kind: Subject, context: Context, wanted: Collection[str] | None
-) -> Iterator[Judgement]:
-    views: dict[Dialect, View] = {}
-    for candidate in compiled_rules.index.candidates(row.key, row.name, context.current_control_set):
-        rule = candidate.rule
-        if kind not in rule.subjects or (wanted is not None and rule.id not in wanted):
-            continue
-        view = views.get(rule.dialect)
+class _Views:
+    """One subject through the eyes of the dialects that ask for it."""
+
+    __slots__ = ("_context", "_kind", "_row", "_views")
+
+    def __init__(self, row: RegistryRow, kind: Subject, context: Context) -> None:
+        self._row = row
+        self._kind = kind
+        self._context = context
+        self._views: dict[Dialect, View] = {}
+
+    def of(self, dialect: Dialect) -> View:
+        """The view of a dialect, made once."""
+        view = self._views.get(dialect)
         if view is None:
-            view = views[rule.dialect] = View(row, kind, rule.dialect, context)
-        judgement = _judged(candidate, view)
-        if judgement is not None:
-            yield judgement
+            view = self._views[dialect] = View(self._row, self._kind, dialect, self._context)
+        return view
 
 
-def _judged(candidate: CompiledRule, view: View) -> Judgement | None:
+def _judged(
+    rules: Sequence[CompiledRule], row: RegistryRow, kind: Subject, context: Context, wanted: Collection[str] | None
+) -> Iterator[Judgement]:
+    views = _Views(row, kind, context)
+    for candidate in rules:
+        rule = candidate.rule
+        if wanted is not None and rule.id not in wanted:
+            continue
+        view = views.of(rule.dialect)
+        truth = candidate.constant
+        if truth is None:
+            truth = _truth(candidate, view)
+        if truth is not Truth.FALSE:
+            yield Judgement(rule, view, truth)
+
+
+def _truth(candidate: CompiledRule, view: View) -> Truth:
     truth = candidate.truth(view)
-    if truth is Truth.FALSE:
-        return None
     if truth is Truth.UNKNOWN and candidate.settled is not None:
-        truth = candidate.settled.truth(view)
-    return None if truth is Truth.FALSE else Judgement(candidate.rule, view, truth)
+        return candidate.settled.truth(view)
+    return truth

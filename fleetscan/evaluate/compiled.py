@@ -44,7 +44,7 @@ def compiled(expr: Expr, dialect: Dialect) -> Decide:
             inner = compiled(expr.operand, dialect)
             return lambda view: _NEGATED[inner(view)]
         case And():
-            return partial(_all, tuple(_operands(expr, dialect, ())))
+            return _conjunction(expr, dialect)
         case Or():
             return _alternatives(expr, dialect)
 
@@ -55,11 +55,28 @@ def _operands(expr: And | Or, dialect: Dialect, grouped: Sequence[Expr]) -> list
     return [compiled(operand, dialect) for operand in sorted(rest, key=_weight)]
 
 
+def _conjunction(expr: And, dialect: Dialect) -> Decide:
+    """Negated patterns on one field become one test: none of them matches."""
+    tests: list[Decide] = []
+    grouped: list[Expr] = []
+    for field in _GROUPED:
+        refused = [o for o in expr.operands if isinstance(o, Not) and _is_plain_on(field, o.operand, dialect)]
+        if len(refused) > 1:
+            grouped += refused
+            tests.append(compiled(Not(Or(tuple(o.operand for o in refused))), dialect))
+    operands = [*_operands(expr, dialect, grouped), *tests]
+    return operands[0] if len(operands) == 1 else partial(_all, tuple(operands))
+
+
+def _is_plain_on(field: Field, expr: Expr, dialect: Dialect) -> bool:
+    return isinstance(expr, Match) and expr.field is field and _is_plain(expr, dialect)
+
+
 def _alternatives(expr: Or, dialect: Dialect) -> Decide:
     tests: list[Decide] = []
     grouped: list[Expr] = []
     for field in _GROUPED:
-        matches = [m for m in expr.operands if isinstance(m, Match) and m.field is field and _is_plain(m, dialect)]
+        matches = [m for m in expr.operands if isinstance(m, Match) and _is_plain_on(field, m, dialect)]
         if len(matches) > 1:
             grouped += matches
             tests.append(_group(field, [m.test for m in matches if isinstance(m.test, TextPattern)]))

@@ -7,7 +7,7 @@ full name; the *elements* that such a run needs in the key; and the *last elemen
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from fleetscan.evaluate.names import folded_spellings
@@ -29,9 +29,6 @@ MAX_ALTERNATIVES = 64
 
 _DEFAULT = fold(DEFAULT_VALUE)
 _FULL_NAMES = frozenset({Field.PATH, Field.NEW_NAME})
-_OFTEN = 24
-"""From this question on the items of a key are simplified for it: it is one that returns on every host of a fleet."""
-
 _KEYS_REMEMBERED = 1 << 17
 
 
@@ -45,15 +42,8 @@ class _Entry(Generic[T]):
 class Index(Generic[T]):
     """Items found by the names that their conditions can match."""
 
-    def __init__(
-        self, items: Iterable[tuple[T, Expr]], specialise: Callable[[T, Sequence[str]], T | None] | None = None
-    ) -> None:
-        """Pairs of item and condition.
-
-        ``specialise`` makes of an item a simpler one for a key that is asked about often (its spellings folded, each
-        with its last backslash), or None if nothing in that key can match.
-        """
-        self._specialise = specialise
+    def __init__(self, items: Iterable[tuple[T, Expr]]) -> None:
+        """Pairs of item and condition."""
         entries = []
         for item, condition in items:
             normal = nnf(condition)
@@ -81,9 +71,6 @@ class Index(Generic[T]):
                 self._below.clear()
             below = self._below[key, current] = self._in_key(folded_spellings(key, current))
         folded = fold(name) or _DEFAULT
-        below.uses += 1
-        if below.uses == _OFTEN and self._specialise is not None:
-            self._simplify(below, folded_spellings(key, current))
         found = below.by_name.get(folded, below.any_name) if below.by_name else below.any_name
         asking = [ask.item for ask in below.asking if ask.allows(folded)]
         return [*found, *asking] if asking else found
@@ -102,22 +89,6 @@ class Index(Generic[T]):
         names = {name for entry in sure for name in entry.names or ()}
         by_name = {name: [e.item for e in sure if e.names is None or name in e.names] for name in names}
         return _Below(by_name, [entry.item for entry in sure if entry.names is None], asking)
-
-    def _simplify(self, below: _Below[T], keys: Sequence[str]) -> None:
-        simple: dict[int, T | None] = {}
-
-        def simplified(item: T) -> T | None:
-            if id(item) not in simple:
-                simple[id(item)] = self._specialise(item, keys) if self._specialise else item
-            return simple[id(item)]
-
-        def all_of(items: Iterable[T]) -> list[T]:
-            return [other for item in items if (other := simplified(item)) is not None]
-
-        by_name = {name: all_of(items) for name, items in below.by_name.items()}
-        below.any_name = all_of(below.any_name)
-        below.by_name = by_name
-        below.asking = [replace(ask, item=other) for ask in below.asking if (other := simplified(ask.item)) is not None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +113,6 @@ class _Below(Generic[T]):
     by_name: dict[str, list[T]]
     any_name: list[T]
     asking: list[_Ask[T]]
-    uses: int = 0
 
 
 def _ask(entry: _Entry[T], keys: Sequence[str]) -> _Ask[T] | None:
@@ -158,13 +128,6 @@ def _ask(entry: _Entry[T], keys: Sequence[str]) -> _Ask[T] | None:
         elif any(key.endswith(f"{head}\\") for key in keys):
             starts.append(tail)
     return _Ask(entry.item, entry.names, tuple(starts), tuple(parts)) if starts or parts else None
-
-
-def reaches(run: str, keys: Sequence[str]) -> bool:
-    """Can a literal run stand in the name of something in a key, wholly or partly in its last element?"""
-    body = run.removesuffix("\\")
-    head, separator, _ = body.rpartition("\\")
-    return not separator or any(run in key or key.endswith(f"{head}\\") for key in keys)
 
 
 def _needed(expr: Expr, of_match: Callable[[Match], str | None]) -> Needed:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 from fleetscan.evaluate.data import EXPANDABLE, elastic_texts, environment_of, expand, sysmon_texts
 from fleetscan.evaluate.names import elements_of, folded_spellings, key_spellings, last_elements
@@ -12,7 +11,7 @@ from fleetscan.model.registry import DEFAULT_VALUE, SUBKEY, RegistryRow, fold
 from fleetscan.model.rule import Dialect, Field, Match, Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 _KEYS = frozenset({Subject.KEY, Subject.REMOVED_KEY})
 _SAM_NAMES = ("HKLM", "SAM", "SAM", "DOMAINS", "ACCOUNT", "USERS", "NAMES")
@@ -50,6 +49,28 @@ def removed_subject(row: RegistryRow) -> Subject:
     return Subject.REMOVED_KEY if row.type == SUBKEY else Subject.REMOVED_VALUE
 
 
+T = TypeVar("T")
+
+
+class _once(Generic[T]):  # noqa: N801 - a decorator
+    """A property worked out once. functools.cached_property takes a lock for that, which costs more than most texts."""
+
+    def __init__(self, method: Callable[[Any], T]) -> None:
+        self.method = method
+        self.name = method.__name__
+        self.__doc__ = method.__doc__
+
+    @overload
+    def __get__(self, instance: None, owner: type) -> _once[T]: ...
+    @overload
+    def __get__(self, instance: object, owner: type) -> T: ...
+    def __get__(self, instance: object | None, owner: type) -> T | _once[T]:
+        if instance is None:
+            return self
+        value = instance.__dict__[self.name] = self.method(instance)
+        return value
+
+
 class View:
     """A subject through the eyes of one dialect."""
 
@@ -65,21 +86,21 @@ class View:
         """Did it appear since the baseline?"""
         return self.context.change == "added"
 
-    @cached_property
+    @_once
     def paths(self) -> tuple[str, ...]:
         """All spellings of the full name."""
         last = last_elements(self.row.name, self.kind, self.dialect)
         keys = key_spellings(self.row.key, self.context.current_control_set)
         return tuple(f"{key}\\{name}" for key in keys for name in last)
 
-    @cached_property
+    @_once
     def value_names(self) -> tuple[str, ...] | None:
         """The value's name, None for keys; the unnamed value is also the empty text."""
         if self.kind in _KEYS:
             return None
         return (DEFAULT_VALUE, "") if self.row.name in {"", DEFAULT_VALUE} else (self.row.name,)
 
-    @cached_property
+    @_once
     def keys(self) -> tuple[str, ...]:
         """The key: for EQL without root and also with the value name; for Security 4657 with the root."""
         keys = key_spellings(self.row.key, self.context.current_control_set)
@@ -90,28 +111,28 @@ class View:
         bare = tuple(key.partition("\\")[2] for key in keys)
         return bare + tuple(f"{key}\\{name}" for key in bare for name in self.value_names or ())
 
-    @cached_property
+    @_once
     def hives(self) -> tuple[str, ...]:
         """The hive; HKEY_USERS has two spellings in the wild."""
         root = elements_of(self.row.key)[:1]
         return ("HKU", "HKEY_USERS") if root == ("HKU",) else root
 
-    @cached_property
+    @_once
     def sysmon(self) -> tuple[str, ...] | None:
         """Data as Sysmon prints it."""
         return sysmon_texts(self.row) if self.kind is Subject.VALUE else None
 
-    @cached_property
+    @_once
     def elastic(self) -> tuple[str, ...] | None:
         """Data as Elastic prints it."""
         return elastic_texts(self.row) if self.kind is Subject.VALUE else None
 
-    @cached_property
+    @_once
     def environment(self) -> Mapping[str, str]:
         """What expands %NAME%."""
         return environment_of(self.context.environment)
 
-    @cached_property
+    @_once
     def expanded(self) -> tuple[str, ...]:
         """The raw data expanded, if that changes it (D5)."""
         if self.kind is not Subject.VALUE or self.row.type not in EXPANDABLE or "%" not in self.row.data:
@@ -140,39 +161,39 @@ class View:
             case _:
                 return None
 
-    @cached_property
+    @_once
     def folded(self) -> dict[str, tuple[str, ...]]:
         """Folded texts by field and name, filled as rules ask."""
         return {}
 
-    @cached_property
+    @_once
     def folded_paths(self) -> tuple[str, ...]:
         """All spellings of the full name in folded case."""
         last = tuple(map(fold, last_elements(self.row.name, self.kind, self.dialect)))
         keys = folded_spellings(self.row.key, self.context.current_control_set)
         return tuple([key + name for key in keys for name in last])
 
-    @cached_property
+    @_once
     def joined_paths(self) -> str | None:
         """``folded_paths`` as one text, see ``_joined``."""
         return _joined(self.folded_paths)
 
-    @cached_property
+    @_once
     def joined_names(self) -> str | None:
         """``folded_names`` as one text, see ``_joined``."""
         return _joined(self.folded_names)
 
-    @cached_property
+    @_once
     def joined_data(self) -> str | None:
         """``folded_data`` as one text, see ``_joined``."""
         return _joined(self.folded_data)
 
-    @cached_property
+    @_once
     def folded_names(self) -> tuple[str, ...]:
         """The spellings of the value's name in folded case; none for keys."""
         return tuple(map(fold, self.value_names or ()))
 
-    @cached_property
+    @_once
     def folded_data(self) -> tuple[str, ...]:
         """The texts of the data, raw and expanded, folded, for patterns without a percent sign; none if null."""
         texts = self.elastic if self.dialect is Dialect.EQL else self.sysmon

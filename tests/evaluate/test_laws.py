@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import TYPE_CHECKING
 
@@ -122,6 +123,36 @@ def test_fast_path_stays_right_when_a_key_returns_often(condition: Expr, key: st
     compiled = compile_rules([rule])
     for _ in range(2):
         assert [(judgement.row, judgement.truth) for judgement in judge_rows(compiled, found)] == expected
+
+
+@st.composite
+def cut_names(draw: st.DrawFn) -> str:
+    """Elements made of pieces of what rules ask for, beside text that no rule knows."""
+    pieces = [piece for text in strategies.FRAGMENTS for piece in text.split("\\") if piece]
+    return "".join(
+        draw(st.lists(st.sampled_from([*pieces, "q", "zz", "_Classes", "S-1-5-18"]), min_size=1, max_size=3))
+    )
+
+
+@FEW
+@given(
+    st.lists(strategies.conditions(), min_size=1, max_size=3),
+    st.sampled_from(("HKEY_USERS", r"HKEY_LOCAL_MACHINE\SOFTWARE", r"HKEY_LOCAL_MACHINE\SYSTEM")),
+    st.lists(st.lists(cut_names(), min_size=2, max_size=4), min_size=1, max_size=4),
+    st.sampled_from(tuple(Dialect)),
+)
+def test_names_of_one_shape_are_judged_as_each_alone(
+    conditions: list[Expr], root: str, names: list[list[str]], dialect: Dialect
+) -> None:
+    rules = [replace(rule_of(condition, dialect), id=str(n)) for n, condition in enumerate(conditions)]
+    compiled = compile_rules(rules)
+    for data in ("x", "1", "evil.dll", "%SystemRoot%"):
+        for *key, name in names:
+            for unknown in ("zz", "other"):
+                place_of_key = "\\".join((root, *key)).replace("zz", unknown)
+                found = RegistryRow(place_of_key, name.replace("zz", unknown), "REG_SZ", data)
+                expected = {(r.id, truth) for r in rules if (truth := judge(r, found).truth) is not Truth.FALSE}
+                assert {(one.rule.id, one.truth) for one in judge_rows(compiled, [found])} == expected
 
 
 @FEW
