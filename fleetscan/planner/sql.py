@@ -211,13 +211,21 @@ _ONE_PLACE = (
 """Places with two names are read under one: .DEFAULT is S-1-5-18, Software\\Classes the user's class hive (N8)."""
 
 
+_DEPTH = f"CASE WHEN w.name = trim(w.name, char(9, 10, 11, 12, 13, 32)) THEN w.depth + 1 ELSE {DEPTH_GUARD} END"
+"""A key whose name begins or ends with a blank is asked for, so that it shows as unproven, but never read.
+
+osquery trims names when it opens a key: it would answer with the twin without the blank, or with the parent, and a few
+such names below each other would make a walk without end.
+"""
+
+
 def _walk(*, with_trie: bool, users: bool) -> str:
     columns = "node, want, depth, key, path, name, type, data, mtime"
     start = "SELECT node, want, 0, key, '', '', 'ask', '', 0 FROM entry"
     takes = "CASE x.exact WHEN 1 THEN w.name = x.name COLLATE NOCASE ELSE w.name LIKE x.name END"
     first = f"SELECT min(x.rank) FROM trie x WHERE x.node = w.node AND {takes}"
     ask = (
-        " UNION ALL SELECT t.child, t.want, w.depth + 1, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w"
+        f" UNION ALL SELECT t.child, t.want, {_DEPTH}, w.path || t.suffix, '', '', 'ask', '', 0 FROM walk w"
         f" JOIN trie t ON t.node = w.node AND t.rank = ({first}) WHERE w.type = 'subkey' AND w.depth < {DEPTH_GUARD}"
         " AND (t.child > 0 OR t.want > 0)"
     ) + (_ONE_PLACE if users else "")

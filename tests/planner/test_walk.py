@@ -9,6 +9,8 @@ import pytest
 
 from fleetscan.engines.registry_table.calls import Fault, Faults
 from fleetscan.engines.registry_table.database import Database
+from fleetscan.hives.mount import contents
+from fleetscan.hives.tree import MemoryRegistry
 from fleetscan.model.registry import HKLM, HKU, fold
 from fleetscan.model.scope import SID, SID_CLASSES, Glob, RowClause, RowFilter, Scope
 from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
@@ -230,3 +232,22 @@ def test_stored_scopes_cover_a_rule_that_needs_no_more() -> None:
     assert covers(wide, target(whole=r"HKLM\SOFTWARE\A\B\v"))
     assert not covers(wide, target(whole=r"HKLM\SOFTWARE\Z\v"))
     assert not covers(wide, target(contains="xyzzy"))
+
+
+@pytest.mark.parametrize("blank", [" ", "\t", "\n"], ids=["blank", "tab", "line break"])
+def test_names_with_blanks_at_their_ends_are_unproven_and_make_no_endless_walk(blank: str) -> None:
+    """Osquery opens the twin without the blank, or the parent: two such names a level would double the walk each time."""
+    top = MemoryRegistry()
+    level = top.key((HKLM, "SOFTWARE", "A"))
+    for _ in range(12):
+        level.add(f"a{blank}")
+        level.add(blank)
+        level = level.add("a")
+    scopes = [scope(HKLM, "SOFTWARE", "A", depth=None)]
+    database = Database(contents(top))
+    plan = make_plan([], extra_scopes=scopes)
+    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements if text.scope_ids}
+    (result,) = assemble(plan, answers)[1]
+    assert database.calls.open < 40
+    assert sum(row.name == "a" for row in result.rows) == 12
+    assert len(result.unproven) >= 24, "what cannot be opened is named"
