@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from fleetscan.hives.environment import SYSTEM_ENVIRONMENT, expand
+from fleetscan.hives.environment import expand
 from fleetscan.hives.mount import Hives, Registry, contents, hives_of, link_elements, mount
 from fleetscan.hives.regfile import apply_reg
 from fleetscan.hives.tree import Key, MemoryKey, MemoryRegistry
+from fleetscan.model.environment import SYSTEM_ENVIRONMENT
 from fleetscan.model.registry import KeyPath
 
 HKLM, HKU = "HKEY_LOCAL_MACHINE", "HKEY_USERS"
