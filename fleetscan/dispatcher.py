@@ -28,7 +28,9 @@ from fleetscan.model.snapshot import (
     Reason,
     ScopeResult,
     Unreachable,
+    is_gap,
 )
+from fleetscan.planner.detections import detected, detection_scopes
 from fleetscan.planner.plan import Failed, assemble
 from fleetscan.progress import (
     HostFinished,
@@ -358,7 +360,7 @@ class Dispatcher:
         return HostResult(
             host=job.host.id,
             facts=_with_notes(facts, job.notes),
-            scopes=scopes,
+            scopes=(*scopes, *detected(self._plan, job.answers)),
             started=job.started,
             finished=self._now(),
             raw=job.raw,
@@ -367,9 +369,8 @@ class Dispatcher:
 
     def _uncovered(self, job: _Job, reason: Reason, detail: str) -> HostResult:
         """A result of a host of which nothing is known."""
-        scopes = tuple(
-            ScopeResult(scope_id=scope.id, status=Unreachable(reason, detail)) for scope in self._plan.scopes
-        )
+        names = (*(scope.id for scope in self._plan.scopes), *(name for name, _ in detection_scopes(self._plan)))
+        scopes = tuple(ScopeResult(scope_id=name, status=Unreachable(reason, detail)) for name in names)
         facts = _with_notes(HostFacts(), job.notes)
         return HostResult(
             host=job.host.id, facts=facts, scopes=scopes, started=job.started, finished=self._now(), raw=job.raw
@@ -382,7 +383,7 @@ class Dispatcher:
         return self._finished(self._uncovered(job, Reason.DEADLINE, detail), job)
 
     def _finished(self, result: HostResult, job: _Job) -> HostResult:
-        statuses = [scope.status for scope in result.scopes]
+        statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
         missing = next((status for status in statuses if not isinstance(status, Complete)), None)
         self._observer.notify(
             HostFinished(

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING
 from fleetscan.dispatcher import Dispatcher
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import SettingsError
-from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Partial, Reason, ScopeResult, Unreachable
+from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Partial, Reason, ScopeResult, Unreachable, is_gap
+from fleetscan.planner.detections import detection_scopes
 from fleetscan.progress import HostFinished, HostStarted, SweepEnded, SweepStarted
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ class _Batches:
     ) -> None:
         self._client = client
         self._plan = client.scatter(plan, broadcast=True, hash=False)
-        self._scopes = tuple(scope.id for scope in plan.scopes)
+        self._scopes = (*(scope.id for scope in plan.scopes), *(name for name, _ in detection_scopes(plan)))
         self._limits = limits
         self._observer = observer
         self._stop = stop
@@ -167,7 +168,7 @@ def _portable_result(result: HostResult) -> HostResult:
 
 def _told(result: HostResult) -> HostFinished:
     """The event a display shows for a result."""
-    statuses = [scope.status for scope in result.scopes]
+    statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
     missing = next((status for status in statuses if not isinstance(status, Complete)), None)
     return HostFinished(
         host=result.host,

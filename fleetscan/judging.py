@@ -15,7 +15,9 @@ from fleetscan.findings.records import (
     shared_entity_records,
     shared_finding_records,
 )
+from fleetscan.queries import load_queries
 from fleetscan.report.build import build_document
+from fleetscan.settings import content
 from fleetscan.store.interface import COMPLETE, Baseline
 from fleetscan.triage import pairs
 
@@ -70,6 +72,7 @@ def judge(
 
     ``plan`` is the plan of ``rules``, where it is not the one the sweep was asked with.
     """
+    detections = load_queries(content("queries") / "detections")
     assessment = assess(
         store,
         sweep,
@@ -77,6 +80,7 @@ def judge(
         baseline=baseline,
         find_hits=RuleHits.of(rules),
         approvals=load_approvals(approvals),
+        detections=detections,
     )
     store.put_findings(sweep.id, own_finding_records(assessment), shared_finding_records(assessment))
     store.put_changes(sweep.id, change_records(assessment, baseline.sweep if baseline else ""))
@@ -86,6 +90,7 @@ def judge(
         sweep,
         assessment,
         rules,
+        detections=detections,
         plan=plan,
         inventory=inventory,
         generated=now,

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from fleetscan.errors import Place, QueryError
+from fleetscan.model.detection import detection_id
 from fleetscan.model.finding import Severity
 
 if TYPE_CHECKING:
@@ -49,6 +51,16 @@ class Query:
     severity: Severity | None = None
     techniques: tuple[str, ...] = ()
     interval: int | None = None
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the SQL."""
+        return sha256(self.sql.encode("utf-8", "surrogatepass")).hexdigest()
+
+    @property
+    def scope_id(self) -> str:
+        """Id of the query as a detection: stable for the same text."""
+        return detection_id(self.name, self.digest)
 
 
 def load_queries(folder: Path) -> tuple[Query, ...]:

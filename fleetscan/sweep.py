@@ -13,8 +13,10 @@ from fleetscan.errors import RuleError, SettingsError
 from fleetscan.hives.collection import collection
 from fleetscan.inventory import Inventory, load_inventory, select
 from fleetscan.model.host import Host, HostId
+from fleetscan.planner.detections import with_detections
 from fleetscan.planner.plan import make_plan
 from fleetscan.planner.scopes import DEFAULT_OPTIONS, Options
+from fleetscan.queries import load_queries
 from fleetscan.rules.load import load_rules
 from fleetscan.settings import content
 from fleetscan.store.interface import COMPLETE, INCOMPLETE, PlanRecord, SweepHost
@@ -83,7 +85,10 @@ def prepare(request: Request) -> Prepared:
             where=first.where if first else str(rules[0]),
             hint="fleetscan rules check PATH",
         )
-    plan = make_plan(report.rules, extra_scopes=AREAS, options=request.options)
+    plan = with_detections(
+        make_plan(report.rules, extra_scopes=AREAS, options=request.options),
+        load_queries(content("queries") / "detections"),
+    )
     return Prepared(
         request=request, report=report, plan=plan, inventory=inventory, remarks=(*remarks, *inventory.notes)
     )

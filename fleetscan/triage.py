@@ -104,14 +104,15 @@ def literal(text: str) -> str:
 def values_of(finding: FindingRecord, environment: Mapping[str, str] | None = None) -> dict[str, str]:
     """The values that fill the queries of a finding; a name is missing where the finding cannot tell it."""
     values: dict[str, str] = {}
-    raw = _detail(finding, "shown", "raw") or _detail(finding, "attributes", "dll")
+    places = (("shown", "raw"), ("attributes", "dll"), ("identity", "path"))
+    raw = next((text for place in places if (text := _detail(finding, *place))), "")
     if raw:
         dll = normalise(raw, environment)
         values |= {"dll": dll.text, "twin": dll.wow64_twin, "name": dll.base}
         folder = dll.text.rpartition("\\")[0]
         if folder:
             values["folder"] = folder
-    if finding.key:
+    if finding.key.startswith("HKEY_"):
         key = KeyPath.parse(finding.key)
         values |= {"parent": str(key.parent), "leaf": key.name}
         values["target_end"] = "\\" + "\\".join(key.elements[-2:] + _value_name(finding))

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 HELP = "approve a finding: owner, reason, expiry"
 DEFAULT_FILE = Path("approvals.yml")
-_COMPARED = ("dll", "function", "data", "state", "categories", "arguments", "path", "enabled")
+_COMPARED = tuple("dll function data state categories arguments path enabled sha256 uid process".split())  # noqa: SIM905
 """Attributes that an approval pins, as far as the entity has them: what is loaded and how."""
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.baseline.approvals import use
 from fleetscan.baseline.diff import ChangeKind
+from fleetscan.domain.detections import KINDS
 from fleetscan.domain.known_good import load
 from fleetscan.domain.verdicts import Judged, expected
 from fleetscan.findings.appearances import Appearances
@@ -30,7 +31,7 @@ from fleetscan.findings.refused import refusals, refused_host
 from fleetscan.findings.removals import Removals, cell_gap, filtered_by_data
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
 from fleetscan.model.registry import fold
-from fleetscan.model.snapshot import Complete
+from fleetscan.model.snapshot import is_gap
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -44,7 +45,12 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import FleetChange, RuleHit
     from fleetscan.findings.reading import HitFinder, HostGroup
     from fleetscan.model.host import HostId
+    from fleetscan.queries import Query
     from fleetscan.store.interface import Baseline, Store, Sweep
+
+
+_BY_HITS = frozenset({"registry_value", "registry_key"}) | KINDS
+"""Kinds that no decoder compares: the scopes of their hits say whether they were covered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,12 +87,13 @@ def assess(
     find_hits: HitFinder = no_hits,
     approvals: Sequence[Approval] = (),
     known: KnownGood | None = None,
+    detections: Iterable[Query] = (),
 ) -> Assessment:
     """Judge a stored sweep, compare it with a baseline if there is one, and bring everything together.
 
     Each distinct block is decoded and judged once. ``baseline`` with a host compares every host with that one.
     """
-    judge = Judge(store, known or load(), find_hits)
+    judge = Judge(store, known or load(), find_hits, {query.scope_id: query for query in detections})
     groups = tuple(judge.groups(sweep.id))
     counted = census(group for group in groups if _is_reached(group))
     past = _Past.read(judge, baseline) if baseline else None
@@ -141,7 +148,7 @@ class _Work:
         self._comparer = Comparer(judge)
         rules = judge.find_hits if isinstance(judge.find_hits, RuleHits) else None
         self._removals = Removals(judge, rules, by_data) if rules else None
-        self._appearances = Appearances(judge, rules) if rules else None
+        self._appearances = Appearances(judge, rules, by_data) if rules else None
         self._refused = refusals(groups)
         self._hashes = FileHashes(judge.store.triages())
         self._matters: dict[int, dict[Ident, Matter]] = {}
@@ -412,7 +419,7 @@ class _Work:
     def _coverage(self) -> Iterator[HostCoverage]:
         for group in self._groups:
             scopes = tuple((cell.scope_id, cell.status) for cell in group.cells)
-            open_scopes = [f"{scope}: {status.reason}" for scope, status in scopes if not isinstance(status, Complete)]
+            open_scopes = [f"{scope}: {status.reason}" for scope, status in scopes if is_gap(status)]
             unseen = [
                 f"{one.entity.label}: {one.verdict.why}"
                 for one in group.index.judged
@@ -458,7 +465,7 @@ def _closing_gap(group: HostGroup | None, matter: Matter) -> str:
     if group is None:
         return "the host was not reached"
     entity = matter.judged.entity
-    if entity.kind not in {"registry_value", "registry_key"} or not matter.hits:
+    if entity.kind not in _BY_HITS or not matter.hits:
         return group.coverage.gap(entity)
     cells = {cell.scope_id: cell for cell in group.cells}
     gaps = [

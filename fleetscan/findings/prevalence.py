@@ -41,7 +41,7 @@ class Census:
         count, build = len(group.hosts), group.outlook.build
         self.builds[build] += count
         for one in group.index.judged:
-            if one.entity.keys:
+            if one.entity.rows or one.entity.keys:
                 key = shape(one.entity)
                 self._seen.setdefault(key, Counter())[build] += count
                 self._examples.setdefault(key, one)

@@ -9,23 +9,27 @@ from fleetscan.baseline.identity import Coverage, CoveredArea, Units
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.blind_spots import LINK, with_blind_spots
 from fleetscan.domain.decode import decode
+from fleetscan.domain.detections import detection_entities
 from fleetscan.domain.index import EntityIndex, index
 from fleetscan.domain.judge import judge_all
 from fleetscan.domain.releases import labels
 from fleetscan.domain.shape import missing_twins
 from fleetscan.domain.users import is_person
+from fleetscan.findings.model import RuleHit
+from fleetscan.model.detection import is_detection
+from fleetscan.model.finding import Certainty, Severity
 from fleetscan.model.registry import HKU, fold
 from fleetscan.model.snapshot import HostFacts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from fleetscan.domain.known_good import KnownGood
     from fleetscan.domain.verdicts import Judged
-    from fleetscan.findings.model import RuleHit
     from fleetscan.model.host import HostId
     from fleetscan.model.registry import RegistryRow
     from fleetscan.model.snapshot import BlindSpot
+    from fleetscan.queries import Query
     from fleetscan.store.interface import BlockId, Cell, Store, SweepId
 
     HitFinder = Callable[[str, tuple[RegistryRow, ...]], tuple[RuleHit, ...]]
@@ -94,6 +98,8 @@ class Judge:
     store: Store
     known: KnownGood
     find_hits: HitFinder
+    detections: Mapping[str, Query] = field(default_factory=dict)
+    """Today's detections by scope id."""
     _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
     _units: dict[BlockId | None, Units] = field(default_factory=dict)
     _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
@@ -153,7 +159,8 @@ class Judge:
 
     def index_of(self, cells: tuple[Cell, ...], outlook: Outlook) -> EntityIndex:
         """All judged entities of the domain scopes among the cells."""
-        key = (outlook, *((cell.scope_id, cell.block, cell.unproven) for cell in cells if cell.scope_id in SCOPES))
+        used = [cell for cell in cells if cell.scope_id in SCOPES or is_detection(cell.scope_id)]
+        key = (outlook, *((cell.scope_id, cell.block, cell.unproven) for cell in used))
         if key not in self._indexes:
             machine = [
                 one
@@ -162,7 +169,8 @@ class Judge:
                 for one in self._judged((cell,), outlook)
             ]
             users = self._judged(tuple(cell for cell in cells if cell.scope_id in USERS), outlook)
-            self._indexes[key] = index((*machine, *missing_twins(machine), *users))
+            told = (row for cell in used if is_detection(cell.scope_id) for row in self.rows(cell.block))
+            self._indexes[key] = index((*machine, *missing_twins(machine), *users, *detection_entities(told)))
         return self._indexes[key]
 
     def _judged(self, cells: tuple[Cell, ...], outlook: Outlook) -> tuple[Judged, ...]:
@@ -181,8 +189,26 @@ class Judge:
             return ()
         key = cell.scope_id, cell.block
         if key not in self._hits:
-            self._hits[key] = self.find_hits(cell.scope_id, self.rows(cell.block))
+            rows = self.rows(cell.block)
+            find = self._detected if is_detection(cell.scope_id) else self.find_hits
+            self._hits[key] = find(cell.scope_id, rows)
         return self._hits[key]
+
+    def _detected(self, scope_id: str, rows: tuple[RegistryRow, ...]) -> tuple[RuleHit, ...]:
+        """Any row of a detection is a hit, also of one that is not among today's."""
+        query = self.detections.get(scope_id)
+        return tuple(
+            RuleHit(
+                rule_id=query.name if query else scope_id,
+                title=query.title if query else f"a detection of then: {scope_id}",
+                severity=(query.severity if query else None) or Severity.MEDIUM,
+                certainty=Certainty.CERTAIN,
+                row=row,
+                scope_id=scope_id,
+                techniques=query.techniques if query else (),
+            )
+            for row in rows
+        )
 
 
 def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, ...] = ()) -> Coverage:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -39,6 +39,7 @@ class Reason(StrEnum):
     HIDDEN = "hidden"  # something stands where the table cannot show it
     NOT_LOADED = "profile not loaded"
     NOT_ASKED = "not asked"
+    NOT_ANSWERABLE = "not answerable"  # a detection: the host, or its hives, have no such table or column
     INTERNAL = "internal error"  # a bug of fleetscan; its debug log holds the traceback
 
 
@@ -64,6 +65,11 @@ class Unreachable:
 
 
 Status = Complete | Partial | Unreachable
+
+
+def is_gap(status: Status) -> TypeGuard[Partial | Unreachable]:
+    """Is something not covered that could be? What a host has no table for is not answerable, and no gap."""
+    return not isinstance(status, Complete) and status.reason is not Reason.NOT_ANSWERABLE
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 from fleetscan import __version__
 from fleetscan.domain.areas import AREAS
+from fleetscan.model.detection import is_detection
+from fleetscan.model.finding import Severity
 from fleetscan.model.rule import Subject
 from fleetscan.model.snapshot import Reason, Unreachable
 from fleetscan.planner.plan import make_plan
@@ -30,18 +32,20 @@ if TYPE_CHECKING:
     from fleetscan.findings.model import Assessment, HostCoverage
     from fleetscan.model.rule import Rule
     from fleetscan.model.snapshot import HostFacts, Status
+    from fleetscan.queries import Query
     from fleetscan.report.document import RuleCoverage, ScopeCoverage
     from fleetscan.store.interface import PlanRecord, RuleRecord, Store, Sweep, SweepId
 
 _REMOVED = frozenset({Subject.REMOVED_VALUE, Subject.REMOVED_KEY})
 
 
-def build_document(
+def build_document(  # noqa: PLR0913 - what a report is made of
     store: Store,
     sweep: Sweep,
     assessment: Assessment,
     rules: Sequence[Rule],
     *,
+    detections: Sequence[Query] = (),
     plan: PlanRecord | None = None,
     inventory: str = "",
     generated: datetime | None = None,
@@ -52,7 +56,7 @@ def build_document(
     ``rules`` are those the assessment was made with; ``plan`` is their plan, where it is not the one of the sweep.
     """
     asked = store.plan(sweep.id)
-    infos = tuple(_rules(rules, (plan or asked).rules))
+    infos = (*_rules(rules, (plan or asked).rules), *map(_detection, detections))
     return Document(
         sweep=SweepInfo(
             id=sweep.id,
@@ -75,7 +79,7 @@ def build_document(
         raw={host: tuple(RawHash(*pair) for pair in pairs) for host, pairs in store.raw_hashes(sweep.id).items()},
         scope_statements=_scope_statements(asked, rules),
         triage=triage or {},
-        notes=tuple(_notes(sweep, assessment, infos)),
+        notes=(*_notes(sweep, assessment, infos), *_unanswerable(assessment, detections)),
     )
 
 
@@ -86,8 +90,11 @@ def _scope_statements(asked: PlanRecord, rules: Sequence[Rule]) -> dict[str, tup
     has the same id. One that today's plan does not have may have answered any scope.
     """
     scopes = {statement.id: statement.scope_ids for statement in make_plan(rules, extra_scopes=AREAS).statements}
+    names = [name for name, _ in asked.statements if not is_detection(name)]
     return {
-        scope_id: tuple(name for name, _ in asked.statements if scope_id in scopes.get(name, (scope_id,)))
+        scope_id: (scope_id,)
+        if is_detection(scope_id)
+        else tuple(name for name in names if scope_id in scopes.get(name, (scope_id,)))
         for scope_id, _ in asked.scopes
     }
 
@@ -113,6 +120,22 @@ def _rules(rules: Sequence[Rule], records: Sequence[RuleRecord]) -> Iterator[Rul
             license=rule.license,
             digest=rule.digest,
         )
+
+
+def _detection(query: Query) -> RuleInfo:
+    """A detection is told like a rule: its one scope is its one statement."""
+    return RuleInfo(
+        id=query.name,
+        title=query.title,
+        severity=query.severity or Severity.MEDIUM,
+        dialect="osquery",
+        label="exact",
+        scope_ids=(query.scope_id,),
+        techniques=query.techniques,
+        description=query.description,
+        guidance=query.answers,
+        digest=query.digest,
+    )
 
 
 def _hosts(
@@ -205,6 +228,21 @@ def _notes(sweep: Sweep, assessment: Assessment, rules: Sequence[RuleInfo]) -> I
         yield f"not in the baseline: {_names(assessment.first_seen)}"
     if assessment.no_longer_listed:
         yield f"in the baseline, not in this sweep: {_names(assessment.no_longer_listed)}"
+
+
+def _unanswerable(assessment: Assessment, detections: Sequence[Query]) -> Iterator[str]:
+    """Detections that hosts have no tables for, in one line: not clean, and nothing to repair either."""
+    reasons = {
+        (coverage.host, scope_id): status.detail
+        for coverage in assessment.coverage
+        for scope_id, status in coverage.scopes
+        if isinstance(status, Unreachable) and status.reason is Reason.NOT_ANSWERABLE
+    }
+    if reasons:
+        asked = {query.scope_id for query in detections} & {scope_id for _, scope_id in reasons}
+        hosts = len({host for host, _ in reasons})
+        why = ", ".join(sorted(set(reasons.values())))
+        yield f"{_count(len(asked), 'detection')} of files and modules not answerable on {_count(hosts, 'host')}: {why}"
 
 
 def _names(hosts: Sequence[str]) -> str:

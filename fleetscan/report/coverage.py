@@ -25,6 +25,10 @@ def scope_coverage(scope_id: str, status: Status) -> ScopeCoverage:
     match status:
         case Complete():
             return ScopeCoverage(scope_id=scope_id, status=Covered.COMPLETE)
+        case Unreachable(Reason.NOT_ANSWERABLE, detail):
+            return ScopeCoverage(
+                scope_id=scope_id, status=Covered.NOT_ANSWERABLE, reason=Reason.NOT_ANSWERABLE, detail=detail
+            )
         case Partial(reason, detail):
             return ScopeCoverage(scope_id=scope_id, status=Covered.PARTIAL, reason=reason, detail=detail)
         case Unreachable(reason, detail):
@@ -45,8 +49,8 @@ def rule_coverage(
     if not asked:
         unplanned = rule.label and not rule.scope_ids
         return _row(rule, found, Covered.NOT_COVERED, f"rule is {rule.label}" if unplanned else Reason.NOT_ASKED)
-    if lost and all(scope.status is Covered.UNREACHABLE for scope in asked):
-        return _row(rule, found, Covered.UNREACHABLE, lost[0].reason, lost[0].detail)
+    if lost and len({scope.status for scope in asked}) == 1 and lost[0].status is not Covered.PARTIAL:
+        return _row(rule, found, lost[0].status, lost[0].reason, lost[0].detail)
     if rule.needs_baseline and not compared:
         return _row(rule, found, Covered.NOT_COVERED, NEEDS_BASELINE)
     if lost or len(asked) < len(rule.scope_ids):

@@ -44,9 +44,10 @@ class Covered(StrEnum):
     PARTIAL = "partial"
     UNREACHABLE = "unreachable"
     NOT_COVERED = "not covered"
+    NOT_ANSWERABLE = "not answerable"  # the host has no such table; nobody could ask it there
 
 
-PROVEN = frozenset({Covered.CLEAN, Covered.FINDING, Covered.COMPLETE})
+PROVEN = frozenset({Covered.CLEAN, Covered.FINDING, Covered.COMPLETE, Covered.NOT_ANSWERABLE})
 """Statuses that leave nothing open."""
 
 

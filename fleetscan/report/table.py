@@ -218,7 +218,7 @@ def _reasons(host: HostReport) -> Iterator[str]:
     reasons = Counter(
         f"{scope.reason}: {scope.detail[:LONGEST_DETAIL]}" if scope.detail else scope.reason
         for scope in host.scopes
-        if scope.reason
+        if scope.reason and scope.status is not Covered.NOT_ANSWERABLE
     )
     for reason, number in reasons.most_common(LISTED_REASONS):
         yield f"{reason} ({count(number, 'scope')})"

@@ -17,6 +17,7 @@ from fleetscan.model.snapshot import (
     Reason,
     Status,
     Unreachable,
+    is_gap,
 )
 from fleetscan.store.digest import block_bytes, canonical, parse, sha256
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, NewType, Protocol
 
+from fleetscan.planner.detections import detection_scopes
 from fleetscan.store.digest import canonical, sha256
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class PlanRecord:
         )
         return cls(
             digest=plan.digest,
-            scopes=tuple((scope.id, scope.text) for scope in plan.scopes),
+            scopes=(*((scope.id, scope.text) for scope in plan.scopes), *detection_scopes(plan)),
             statements=tuple((statement.id, statement.sql) for statement in plan.statements),
             rules=rules,
         )
