@@ -8,12 +8,12 @@ from functools import lru_cache, partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from fleetscan.model.registry import DEFAULT_VALUE, fold, make_row
+from fleetscan.model.registry import DEFAULT_VALUE, SUBKEY, fold, make_row
 from fleetscan.model.snapshot import Complete, Partial, Reason, ScopeResult, Unreachable
 from fleetscan.planner.facts import FACTS, host_facts
 from fleetscan.planner.index import scope_index
 from fleetscan.planner.scopes import DEFAULT_OPTIONS, Options, rule_scopes
-from fleetscan.planner.sql import UNPROVEN, area, entries, programs, statement
+from fleetscan.planner.sql import NAMED, UNPROVEN, area, entries, programs, statement
 from fleetscan.planner.trie import Trie
 
 if TYPE_CHECKING:
@@ -249,15 +249,12 @@ def _seconds(mtime: str) -> int:
 
 
 def _registry_row(row: Mapping[str, str], key: str) -> RegistryRow:
-    name = row.get("name", "")
-    return make_row(
-        key,
-        name,
-        row.get("type", ""),
-        row.get("data", ""),
-        row.get("path") or f"{key}\\{'' if name == DEFAULT_VALUE else name}",
-        _seconds(row.get("mtime", "")),
-    )
+    name, kind, data = row.get("name", ""), row.get("type", ""), row.get("data", "")
+    if kind == SUBKEY:
+        return make_row(key, name, kind, "", f"{key}\\{name}", _seconds(data))
+    if kind.endswith(NAMED):
+        return make_row(key, name, kind.removesuffix(NAMED), data, f"{key}\\{name}", 0)
+    return make_row(key, name, kind, data, f"{key}\\{'' if name == DEFAULT_VALUE else name}", 0)
 
 
 def rows_in_scope(scope: Scope, rows: Sequence[RegistryRow]) -> tuple[RegistryRow, ...]:

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from fleetscan.planner.trie import Edge, Named, Node, Trie
 
 UNPROVEN = "unproven"
+NAMED = " named"
+r"""Behind the type of a value that is really called ``(Default)``; the unnamed value has a path that ends in ``\``."""
+
+_NAMED_DEFAULT = r"w.name = '(Default)' AND w.type <> 'subkey' AND substr(w.path, -1) <> '\'"
 """Type of the rows that stand for keys without an answer."""
 
 DEPTH_GUARD = 96
@@ -237,6 +241,10 @@ def _walk(*, with_trie: bool, users: bool) -> str:
 
 
 def _answer(*, with_filter: bool) -> str:
+    """Four columns, because thousands of rows repeat their names: no path, and no time but that of subkeys.
+
+    The time of a value row may be another key's; that of a subkey row is true, and stands in its data, which is empty.
+    """
     wanted = f"w.want = {_EVERYTHING}"
     if with_filter:
         wanted += (
@@ -245,13 +253,14 @@ def _answer(*, with_filter: bool) -> str:
             " AND upper(w.data) GLOB p.data))"
         )
     silent = "NOT IN (SELECT key FROM walk WHERE type <> 'ask')"
-    path = "CASE w.name WHEN '(Default)' THEN w.path ELSE '' END AS path"
+    kind = rf"CASE WHEN {_NAMED_DEFAULT} THEN w.type || '{NAMED}' ELSE w.type END AS type"
+    data = "CASE w.type WHEN 'subkey' THEN w.mtime ELSE w.data END AS data"
     return (
-        f"SELECT w.key AS key, {path}, w.name AS name, w.type AS type, w.data AS data, w.mtime AS mtime FROM walk w"
+        f"SELECT w.key AS key, w.name AS name, {kind}, {data} FROM walk w"
         f" WHERE w.type <> 'ask' AND ({wanted})"
-        rf" UNION ALL SELECT w.key, '', '', '{UNPROVEN}', group_concat(w.name, '\'), 0 FROM walk w"
+        rf" UNION ALL SELECT w.key, '', '{UNPROVEN}', group_concat(w.name, '\') FROM walk w"
         f" WHERE w.type = 'subkey' AND w.path COLLATE NOCASE {silent}"
         " AND w.path COLLATE NOCASE IN (SELECT key FROM walk WHERE type = 'ask')"
-        rf" GROUP BY w.key UNION ALL SELECT key, '', '', '{UNPROVEN}', '', 0 FROM walk WHERE type = 'ask'"
+        rf" GROUP BY w.key UNION ALL SELECT key, '', '{UNPROVEN}', '' FROM walk WHERE type = 'ask'"
         rf" AND instr(key, '\') = 0 AND key {silent}"
     )

@@ -236,7 +236,7 @@ def test_stored_scopes_cover_a_rule_that_needs_no_more() -> None:
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\n"], ids=["blank", "tab", "line break"])
 def test_names_with_blanks_at_their_ends_are_unproven_and_make_no_endless_walk(blank: str) -> None:
-    """Osquery opens the twin without the blank, or the parent: two such names a level would double the walk each time."""
+    """osquery opens the twin without the blank, or the parent: such names would double the walk at every level."""
     top = MemoryRegistry()
     level = top.key((HKLM, "SOFTWARE", "A"))
     for _ in range(12):
@@ -251,3 +251,21 @@ def test_names_with_blanks_at_their_ends_are_unproven_and_make_no_endless_walk(b
     assert database.calls.open < 40
     assert sum(row.name == "a" for row in result.rows) == 12
     assert len(result.unproven) >= 24, "what cannot be opened is named"
+
+
+def test_a_value_really_called_default_is_told_from_the_unnamed_one() -> None:
+    memory = MemoryRegistry()
+    key = memory.key((HKLM, "SOFTWARE", "A"))
+    key.set("", 1, "unnamed".encode("utf-16-le")).set("(Default)", 1, "named".encode("utf-16-le"))
+    key.add("(Default)").mtime = 1_700_000_000
+    plan = make_plan([], extra_scopes=[scope(HKLM, "SOFTWARE", "A")])
+    (result,) = ask(plan, contents(memory)).values()
+    top = rf"{HKLM}\SOFTWARE\A"
+    found = {
+        (row.path.removeprefix(top.upper()).removeprefix(top), row.type, row.data, row.mtime) for row in result.rows
+    }
+    assert found == {
+        ("\\", "REG_SZ", "unnamed", 0),
+        (r"\(Default)", "REG_SZ", "named", 0),
+        (r"\(Default)", "subkey", "", 1_700_000_000),
+    }
