@@ -236,7 +236,7 @@ def test_stored_scopes_cover_a_rule_that_needs_no_more() -> None:
 
 @pytest.mark.parametrize("blank", [" ", "\t", "\n"], ids=["blank", "tab", "line break"])
 def test_names_with_blanks_at_their_ends_are_unproven_and_make_no_endless_walk(blank: str) -> None:
-    """osquery opens the twin without the blank, or the parent: such names would double the walk at every level."""
+    """Osquery opens the twin without the blank, or the parent: such names would double the walk at every level."""
     top = MemoryRegistry()
     level = top.key((HKLM, "SOFTWARE", "A"))
     for _ in range(12):
