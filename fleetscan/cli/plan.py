@@ -22,11 +22,14 @@ if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
     from collections.abc import Callable, Iterator
 
+    from fleetscan.model.scope import Scope
     from fleetscan.planner.plan import Plan, RulePlan
 
 HELP = "what would be asked: scopes, SQL, cost; lint existing packs"
 
 SCOPES_SHOWN = 40
+FILTER_SHOWN = 100
+"""Characters of a row filter in the text form."""
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -98,11 +101,19 @@ def _rule_lines(plan: Plan, entry: RulePlan) -> Iterator[str]:
         yield f"  {message.code} {message.level}: {message.text}"
     yield f"  cost: {scopes_cost(scopes)}"
     for scope in scopes[:SCOPES_SHOWN]:
-        yield f"  {scope.id}  {scope.text}"
+        yield f"  {scope.id}  {_clipped(scope)}"
     if len(scopes) > SCOPES_SHOWN:
         yield f"  and {len(scopes) - SCOPES_SHOWN} scopes more (--format json)"
     for pattern in entry.expensive:
         yield f"  expensive, left out: {pattern}"
+
+
+def _clipped(scope: Scope) -> str:
+    """The pattern whole; of a long filter the beginning, because filters hold every variant of every pattern."""
+    if scope.row_filter is None or len(scope.text) <= len(scope.pattern) + FILTER_SHOWN:
+        return scope.text
+    shown = scope.text[: len(scope.pattern) + FILTER_SHOWN]
+    return f"{shown}... ({len(scope.row_filter.clauses)} clauses; whole with --format json)"
 
 
 def _sql(plan: Plan) -> None:
