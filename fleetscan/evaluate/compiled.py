@@ -41,8 +41,7 @@ def compiled(expr: Expr, dialect: Dialect) -> Decide:
         case Match():
             return _leaf(expr, dialect)
         case Not():
-            inner = compiled(expr.operand, dialect)
-            return lambda view: _NEGATED[inner(view)]
+            return _negated(compiled(expr.operand, dialect))
         case And():
             return _conjunction(expr, dialect)
         case Or():
@@ -64,7 +63,9 @@ def _conjunction(expr: And, dialect: Dialect) -> Decide:
         if len(refused) > 1:
             grouped += refused
             tests.append(compiled(Not(Or(tuple(o.operand for o in refused))), dialect))
-    operands = [*_operands(expr, dialect, grouped), *tests]
+    # What is unknown of every row is so once, however many such parts there are.
+    every = dict.fromkeys([*_operands(expr, dialect, grouped), *tests])
+    operands = [operand for operand in every if operand is not _always]
     return operands[0] if len(operands) == 1 else partial(_all, tuple(operands))
 
 
@@ -132,6 +133,16 @@ def _percent(match: Match) -> Decide:
 
 def _tests(variants: Sequence[tuple[str, Match]]) -> list[TextPattern]:
     return [match.test for _, match in variants if isinstance(match.test, TextPattern)]
+
+
+def _negated(decide: Decide) -> Decide:
+    if decide is _unknown:
+        return _unknown
+    return _always if decide is _never else lambda view: _NEGATED[decide(view)]
+
+
+def _always(_view: View) -> Truth:
+    return _TRUE
 
 
 def _never(_view: View) -> Truth:

@@ -14,9 +14,24 @@ from fleetscan.evaluate import compile_rules, judge, judge_rows, place, spelling
 from fleetscan.evaluate.names import closure, elements_of
 from fleetscan.model.finding import Severity
 from fleetscan.model.logic import fold_constants, literals, nnf, settle, substitute
-from fleetscan.model.registry import RegistryRow, fold
-from fleetscan.model.rule import ALWAYS, NEVER, And, Dialect, Evidence, Field, Match, Not, Or, Rule, Subject
+from fleetscan.model.registry import SUBKEY, RegistryRow, fold
+from fleetscan.model.rule import (
+    ALWAYS,
+    NEVER,
+    And,
+    Dialect,
+    Evidence,
+    Field,
+    Match,
+    Not,
+    Or,
+    Rule,
+    Subject,
+    TextPattern,
+    Wildcard,
+)
 from fleetscan.model.truth import Truth, all_of, any_of
+from fleetscan.rules.patterns import pattern as pattern_of
 from fleetscan.rules.patterns import short_root
 from tests import strategies
 
@@ -125,34 +140,48 @@ def test_fast_path_stays_right_when_a_key_returns_often(condition: Expr, key: st
         assert [(judgement.row, judgement.truth) for judgement in judge_rows(compiled, found)] == expected
 
 
+PIECES = ("Run", "shell", "un_Classes")
+
+
 @st.composite
-def cut_names(draw: st.DrawFn) -> str:
-    """Elements made of pieces of what rules ask for, beside text that no rule knows."""
-    pieces = [piece for text in strategies.FRAGMENTS for piece in text.split("\\") if piece]
-    return "".join(
-        draw(st.lists(st.sampled_from([*pieces, "q", "zz", "_Classes", "S-1-5-18"]), min_size=1, max_size=3))
-    )
+def touching_patterns(draw: st.DrawFn) -> TextPattern:
+    """Patterns on a whole element, the end of one and the beginning of the next, or a part of one."""
+    none: list[str | Wildcard] = []
+    gap: list[str | Wildcard] = [Wildcard.ANY]
+    end = draw(st.sampled_from((none, gap)))
+    start = draw(st.sampled_from((none, gap, gap)))
+    run = "\\".join(draw(st.lists(st.sampled_from(("", *PIECES)), min_size=1, max_size=3)))
+    return pattern_of([*start, run, *draw(st.sampled_from((none, gap, [*gap, "shell"]))), *end])
+
+
+@st.composite
+def touched_elements(draw: st.DrawFn) -> str:
+    """Elements around such a piece."""
+    beside = st.sampled_from(("", "q", "_Classes"))
+    return draw(beside) + draw(st.sampled_from(PIECES)) + draw(beside)
 
 
 @FEW
 @given(
-    st.lists(strategies.conditions(), min_size=1, max_size=3),
+    st.lists(st.tuples(st.sampled_from((Field.PATH, Field.VALUE_NAME)), touching_patterns()), min_size=1, max_size=4),
     st.sampled_from(("HKEY_USERS", r"HKEY_LOCAL_MACHINE\SOFTWARE", r"HKEY_LOCAL_MACHINE\SYSTEM")),
-    st.lists(st.lists(cut_names(), min_size=2, max_size=4), min_size=1, max_size=4),
+    st.lists(touched_elements(), min_size=3, max_size=5, unique=True),
     st.sampled_from(tuple(Dialect)),
 )
 def test_names_of_one_shape_are_judged_as_each_alone(
-    conditions: list[Expr], root: str, names: list[list[str]], dialect: Dialect
+    asked: list[tuple[Field, TextPattern]], root: str, elements: list[str], dialect: Dialect
 ) -> None:
-    rules = [replace(rule_of(condition, dialect), id=str(n)) for n, condition in enumerate(conditions)]
+    """Every key and name of these elements three times, so that what is remembered of a shape is used for others."""
+    rules = [replace(rule_of(Match(*one, "f"), dialect), id=str(number)) for number, one in enumerate(asked)]
     compiled = compile_rules(rules)
-    for data in ("x", "1", "evil.dll", "%SystemRoot%"):
-        for *key, name in names:
-            for unknown in ("zz", "other"):
-                place_of_key = "\\".join((root, *key)).replace("zz", unknown)
-                found = RegistryRow(place_of_key, name.replace("zz", unknown), "REG_SZ", data)
-                expected = {(r.id, truth) for r in rules if (truth := judge(r, found).truth) is not Truth.FALSE}
-                assert {(one.rule.id, one.truth) for one in judge_rows(compiled, [found])} == expected
+    names = sorted(
+        product([*elements, "q", *(rf"{one}\Software\Classes" for one in ("q", *elements))], [*elements, "q"])
+    )
+    for kind in ("REG_SZ", "REG_BINARY", "REG_LINK", SUBKEY):
+        for key, name in names:
+            found = RegistryRow(f"{root}\\{key}", name, kind, "")
+            expected = {rule.id for rule in rules if judge(rule, found).truth is Truth.TRUE}
+            assert {one.rule.id for one in judge_rows(compiled, [found])} == expected
 
 
 @FEW
