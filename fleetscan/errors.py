@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import ClassVar
 
 
 class ExitCode(IntEnum):
@@ -33,14 +34,19 @@ class Place:
 
 
 class FleetscanError(Exception):
-    """Root of all expected errors: what, where, and what to try."""
+    """Root of all expected errors: what, where, and what to try.
+
+    ``usual_hint`` is the next step of errors that name no other.
+    """
+
+    usual_hint: ClassVar[str] = ""
 
     def __init__(self, what: str, *, where: Place | str | None = None, hint: str = "") -> None:
         """``what`` is a sentence without full stop; ``hint`` is the next step."""
         super().__init__(what)
         self.what = what
         self.where = Place(where) if isinstance(where, str) else where
-        self.hint = hint
+        self.hint = hint or self.usual_hint
 
     def __str__(self) -> str:
         """One line: place, what, next step."""
@@ -52,9 +58,13 @@ class FleetscanError(Exception):
 class SettingsError(FleetscanError):
     """Fix the settings, the inventory or the command line."""
 
+    usual_hint = "fleetscan COMMAND --help; the form of files is in docs/reference"
+
 
 class InventoryError(SettingsError):
     """The inventory cannot be used."""
+
+    usual_hint = "compare with inventory/example-ssh.yml, or read docs/reference/formats.md"
 
 
 class ApprovalError(SettingsError):

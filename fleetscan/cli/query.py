@@ -62,7 +62,14 @@ def run(args: argparse.Namespace) -> ExitCode:
     machines = machines_in(args.hives) if everyone else (machine_in(args.hives, args.machine),)
     session = _Session(machines, args, behaviour)
     if args.sql is not None:
-        session.print_answer(args.sql)
+        try:
+            session.print_answer(args.sql)
+        except QueryError as error:
+            where, hint = (
+                error.where or "SQL",
+                error.hint or "fleetscan query without SQL, to try statements one by one",
+            )
+            raise QueryError(error.what, where=where, hint=hint) from error
     else:
         session.converse()
     return ExitCode.INCOMPLETE if session.incomplete else ExitCode.CLEAN
@@ -190,7 +197,8 @@ def _statements() -> Iterator[str]:
     while True:
         prompt = ("fleetscan> " if not gathered else "      ...> ") if interactive else ""
         try:
-            line = input(prompt)
+            # Bytes that are no text come as lone surrogates, which no SQL can hold.
+            line = input(prompt).encode("utf-8", "replace").decode()
         except EOFError:
             break
         if not gathered and line.strip().lower() in {".exit", ".quit", "exit", "quit"}:

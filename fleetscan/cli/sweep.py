@@ -136,8 +136,9 @@ def _problem(message: Message) -> str:
 
 
 def _request(args: Namespace) -> Request:
-    if args.concurrency < 1 or args.attempts < 1 or args.host_timeout <= 0:
-        raise SettingsError("--concurrency, --attempts and --host-timeout must be above 0")
+    limits = (args.concurrency, args.attempts, args.host_timeout, 1 if args.deadline is None else args.deadline)
+    if not all(limit > 0 for limit in limits):  # as it stands: NaN is not above 0 either
+        raise SettingsError("--concurrency, --attempts, --host-timeout and --deadline must be above 0")
     if args.scheduler and args.record is not None:
         raise SettingsError("--record and --scheduler do not go together", hint="record from this process")
     return Request(

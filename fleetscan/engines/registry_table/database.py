@@ -174,8 +174,8 @@ class Database:
 
 def message_of(error: apsw.Error) -> str:
     """SQLite's words, which are what osquery prints."""
-    text = str(error)
-    return text.split(": ", 1)[1] if text.startswith(("SQLError: ", "Error: ")) else text
+    kind, _, words = str(error).partition(": ")
+    return words if words and kind.isidentifier() and kind.endswith("Error") else str(error)
 
 
 _ALLOWED: Final = frozenset(
