@@ -16,6 +16,7 @@ from fleetscan.model.snapshot import Reason
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
+from fleetscan.transport.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -44,6 +45,13 @@ class Output:
     ended: Reason | None = None
 
 
+class _Packetizer(paramiko.packet.Packetizer):
+    """Without the library's own timer for the key exchange, a thread for each host: here it is waited for in time."""
+
+    def start_handshake(self, timeout: float) -> None:
+        del timeout
+
+
 class SshTransport:
     """Connects to destinations; shared by all threads of a sweep, so that keys and pins are read once."""
 
@@ -53,6 +61,7 @@ class SshTransport:
         self._stop = stop or threading.Event()
         self._pins: dict[tuple[Path, ...], tuple[object, KnownHosts]] = {}
         self._lock = threading.Lock()
+        self._watchdog = Watchdog()
         hush("paramiko")
 
     def stop(self) -> None:
@@ -122,23 +131,20 @@ class SshTransport:
             seconds = _left(destination, deadline)
             sock = _socket(destination, below, seconds)
             try:
-                transport = paramiko.Transport(sock)
+                transport = paramiko.Transport(sock, packetizer_class=_Packetizer)
                 # The library looks ten times a second whether it was closed; with hundreds of hosts that adds up.
                 sock.settimeout(_TICK)
             except BaseException:
                 sock.close()
                 raise
         # Whatever hangs later (a request without an answer), the deadline closes the connection under it.
-        guard = threading.Timer(max(0.0, deadline - time.monotonic()) + _GRACE, transport.close)
-        guard.daemon = True
-        guard.start()
-        try:
-            with mapped(str(destination), "connecting"):
-                _negotiate(transport, pinned, seconds)
-            yield transport
-        finally:
-            guard.cancel()
-            transport.close()
+        with self._watchdog.watch(max(deadline, time.monotonic()) + _GRACE, transport.close):
+            try:
+                with mapped(str(destination), "connecting"):
+                    _negotiate(transport, pinned, seconds)
+                yield transport
+            finally:
+                transport.close()
 
     def _log_in(self, transport: paramiko.Transport, destination: Destination) -> None:
         refused: paramiko.SSHException | None = None
@@ -189,7 +195,6 @@ def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], sec
     transport.daemon = True
     # Longer than what is waited for here: the library's own timeouts do not say that they are timeouts.
     transport.banner_timeout = seconds + _GRACE
-    transport.handshake_timeout = seconds + _GRACE
     _prefer(transport, pinned)
     transport.start_client(timeout=seconds)
     if not transport.initial_kex_done:
