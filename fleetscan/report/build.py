@@ -241,8 +241,8 @@ def _unanswerable(assessment: Assessment, detections: Sequence[Query]) -> Iterat
     if reasons:
         asked = {query.scope_id for query in detections} & {scope_id for _, scope_id in reasons}
         hosts = len({host for host, _ in reasons})
-        why = ", ".join(sorted(set(reasons.values())))
-        yield f"{_count(len(asked), 'detection')} of files and modules not answerable on {_count(hosts, 'host')}: {why}"
+        why = ", ".join(sorted({detail.rpartition(" ")[2] for detail in reasons.values()}))
+        yield f"{_count(len(asked), 'detection')} not answerable on {_count(hosts, 'host')}, which have no {why}"
 
 
 def _names(hosts: Sequence[str]) -> str:
