@@ -112,7 +112,7 @@ def _compile(rule: Rule) -> CompiledRule:
     for leaf in literals(rule.condition):
         if leaf.match.field in _MAY_BE_UNKNOWN:
             signs[leaf.match].add(leaf.positive)
-        if seen_in_shape(leaf.match):
+        if seen_in_shape(leaf.match, rule.dialect):
             seen[leaf.match] = None
     cancels = any(len(found) > 1 for found in signs.values())
     return CompiledRule(

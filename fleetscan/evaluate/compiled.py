@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from fleetscan.evaluate.data import DEFAULT_ENVIRONMENT
 from fleetscan.evaluate.matching import outcome, text_matcher, variants_of
 from fleetscan.model.registry import fold
-from fleetscan.model.rule import And, Dialect, Field, Match, Not, Or, Subject, TextPattern, Wildcard
+from fleetscan.model.rule import And, Dialect, Field, IsNull, Match, Not, Or, Subject, TextPattern, Wildcard
 from fleetscan.model.truth import Truth
 from fleetscan.rules.fields import event_truth
 from fleetscan.rules.reach import is_guard
@@ -100,7 +100,7 @@ def _is_plain(match: Match, dialect: Dialect) -> bool:
     return plain_texts and not match.test.cased and not any("%" in str(part) for part in match.test.parts)
 
 
-def _leaf(match: Match, dialect: Dialect) -> Decide:
+def _leaf(match: Match, dialect: Dialect) -> Decide:  # noqa: PLR0911 - one per kind of leaf
     if match.field is Field.UNOBSERVABLE:
         return _never if is_guard(match) else _unknown
     if match.field in _GROUPED and isinstance(match.test, TextPattern) and _is_plain(match, dialect):
@@ -113,6 +113,8 @@ def _leaf(match: Match, dialect: Dialect) -> Decide:
         return lambda view: _UNKNOWN if view.kind in _PRESENT and named(view) is _TRUE else _FALSE
     if match.field is Field.DATA and isinstance(match.test, TextPattern) and match.name != "NewValue":
         return _percent(match)
+    if match.field is Field.DATA and isinstance(match.test, IsNull):
+        return lambda view: _TRUE if view.texts(match) is None else _FALSE
     return lambda view: outcome(match, view).truth
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from fleetscan.evaluate.names import SHORT_ROOTS
 from fleetscan.model.registry import DEFAULT_VALUE, fold
-from fleetscan.model.rule import Field, IsNull, TextPattern, Wildcard
+from fleetscan.model.rule import Dialect, Field, IsNull, TextPattern, Wildcard
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -30,13 +30,16 @@ _NAMES = _FULL_NAMES | {Field.VALUE_NAME, Field.HIVE}
 _REMEMBERED = 1 << 17
 
 
-def seen_in_shape(match: Match) -> bool:
+def seen_in_shape(match: Match, dialect: Dialect) -> bool:
     """Is a Match decided by the shape of the name and the kind of the subject?
 
     A ``?`` counts the signs that a shape leaves out, a regular expression may do anything.
     """
     if match.field is Field.EVENT_KIND:
         return True
+    if match.field is Field.DATA and isinstance(match.test, IsNull):
+        # Sysmon shows data for every value; Elastic for some types only.
+        return dialect is Dialect.SIGMA and match.name != "NewValue"
     if match.field not in _NAMES:
         return False
     test = match.test

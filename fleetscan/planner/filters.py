@@ -269,9 +269,9 @@ def _spelled_heads(head: Path) -> tuple[str, ...] | None:
     for _ in range(3):
         for spelled, physical in ALIASES:
             for prefix in tuple(known):
-                if _begins(physical, prefix) and len(physical) > len(prefix):
+                if len(physical) > len(prefix) and _begins(physical, prefix):
                     return None
-                if _begins(spelled, prefix) and len(spelled) > len(prefix):
+                if len(spelled) > len(prefix) and _begins(spelled, prefix):
                     return None
                 if _begins(prefix, physical):
                     known.add((*spelled, *prefix[len(physical) :]))

@@ -396,16 +396,16 @@ def _literal_start(place: Place) -> tuple[Element, ...]:
 
 
 def _holds(wide: Place, narrow: Place) -> bool:
-    if wide is narrow or wide == narrow or len(wide.elements) > len(narrow.elements):
-        return False
     below = len(narrow.elements) - len(wide.elements)
+    if wide.listing or below < 0:
+        return False
     if wide.depth is not None and (narrow.depth is None or below + narrow.depth > wide.depth):
+        return False
+    if wide is narrow or wide == narrow:
         return False
     if not all(map(_element_holds, wide.elements, narrow.elements)):
         return False
     same = wide.depth == narrow.depth and below == 0 and _element_tuple(wide) == _element_tuple(narrow)
-    if wide.listing:
-        return False
     return not same or bool(narrow.listing) or wide.level < narrow.level
 
 

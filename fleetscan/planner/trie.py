@@ -72,6 +72,7 @@ class Trie:
         """Merge the scopes."""
         self.scopes = tuple(scopes)
         self.known = tuple(_known(scope) for scope in self.scopes)
+        self._names = [tuple(fold(e) if isinstance(e, str) else None for e in scope.elements) for scope in self.scopes]
         self._nodes: dict[frozenset[State], Node] = {}
         self._labels: dict[Element, _Label] = {}
         starts: dict[str, set[State]] = defaultdict(set)
@@ -96,15 +97,11 @@ class Trie:
         """
         if edge.literal:
             name = fold(edge.text)
-            return frozenset((index, at + 1) for index, at in named if self._literal(index, at) == name)
+            names = self._names
+            return frozenset([(i, at + 1) for i, at in named if at < len(names[i]) and names[i][at] == name])
         if edge.node is None or self.roots.get(HKU) is None or named is not self.roots[HKU].states:
             return frozenset()
         return frozenset((index, at) for index, at in edge.node.states if at == 1)
-
-    def _literal(self, index: int, at: int) -> str | None:
-        elements = self.scopes[index].elements
-        element = elements[at] if at < len(elements) else None
-        return fold(element) if isinstance(element, str) else None
 
     def _node(self, states: frozenset[State]) -> Node:
         """The node of a set of states, made with everything below it; a stack instead of recursion."""
