@@ -11,7 +11,7 @@ from fleetscan.model.registry import HKU, KeyPath, fold
 from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fleetscan.domain.entity import Entity
     from fleetscan.model.registry import RegistryRow
@@ -70,8 +70,27 @@ def changed_rows(
     Only rows that differ are looked at one by one; those of ``after`` that are equal come from the index of ``before``.
     """
     new = frozenset(after)
-    gone, come = before.rows - new, new - before.rows
     again = _repeated(after) if len(new) != len(after) else ()
+    return _changed(before, before.rows - new, new - before.rows, again)
+
+
+def changed_lines(
+    before: Units,
+    old: frozenset[bytes],
+    after: Sequence[bytes],
+    read: Callable[[Iterable[bytes]], tuple[RegistryRow, ...]],
+) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
+    """The same for rows that are not decoded yet: only lines that differ are; ``old`` are those of ``before``."""
+    new = frozenset(after)
+    again: tuple[RegistryRow, ...] = ()
+    if len(new) != len(after):
+        again = read(line for line, count in Counter(after).items() for _ in range(count - 1))
+    return _changed(before, frozenset(read(old - new)), frozenset(read(new - old)), again)
+
+
+def _changed(
+    before: Units, gone: frozenset[RegistryRow], come: frozenset[RegistryRow], again: tuple[RegistryRow, ...]
+) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
     units = {unit_of(row) for row in (*gone, *come)}
     if again != before.repeated:
         units |= {unit_of(row) for row in (*again, *before.repeated)}

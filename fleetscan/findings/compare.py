@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from fleetscan.baseline.diff import Diff, Side, diff
 from fleetscan.baseline.grade import grade
-from fleetscan.baseline.identity import Coverage, changed_rows
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
 from fleetscan.findings.reading import LISTINGS, SCOPES, USERS, HostGroup, Judge, Outlook, coverage_of
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from fleetscan.baseline.grade import Graded
+    from fleetscan.baseline.identity import Coverage
     from fleetscan.domain.entity import Entity, Ident
     from fleetscan.domain.verdicts import Judged, Verdict
     from fleetscan.model.host import HostId
@@ -97,7 +97,7 @@ class Comparer:
     def _differing(self, old: Cell, new: Cell) -> tuple[Sequence[RegistryRow], Sequence[RegistryRow]]:
         if old.scope_id in LISTINGS:
             return self.judge.rows(old.block), self.judge.rows(new.block)
-        return changed_rows(self.judge.units(old.block), self.judge.rows(new.block))
+        return self.judge.differing(old.block, new.block)
 
     def _judged(self, rows: Sequence[RegistryRow], cells: Sequence[Cell], outlook: Outlook) -> tuple[Judged, ...]:
         unproven = tuple(key for cell in cells for key in cell.unproven)

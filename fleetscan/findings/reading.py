@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from fleetscan.baseline.identity import Coverage, CoveredArea, Units
+from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_lines
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.blind_spots import LINK, with_blind_spots
 from fleetscan.domain.decode import decode
@@ -20,6 +20,7 @@ from fleetscan.model.detection import is_detection
 from fleetscan.model.finding import Certainty, Severity
 from fleetscan.model.registry import HKU, fold
 from fleetscan.model.snapshot import HostFacts
+from fleetscan.store.digest import line_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _BLOCKS_KEPT = 128
 """Blocks whose rows stay in memory: those that all hosts share are used again and again, so they stay."""
+_UNITS_KEPT = 2 * len(AREAS)
 _SYSTEM_HIVES = frozenset(map(fold, (".DEFAULT", "S-1-5-18", "S-1-5-19", "S-1-5-20")))
 
 
@@ -101,7 +103,7 @@ class Judge:
     detections: Mapping[str, Query] = field(default_factory=dict)
     """Today's detections by scope id."""
     _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
-    _units: dict[BlockId | None, Units] = field(default_factory=dict)
+    _units: dict[BlockId | None, tuple[Units, frozenset[bytes]]] = field(default_factory=dict)
     _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
     _indexes: dict[tuple[object, ...], EntityIndex] = field(default_factory=dict)
     _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
@@ -120,9 +122,24 @@ class Judge:
 
     def units(self, block: BlockId | None) -> Units:
         """The rows of a block by unit."""
-        if block not in self._units:
-            self._units[block] = Units.of(self.rows(block))
-        return self._units[block]
+        return self._indexed(block)[0]
+
+    def differing(
+        self, old: BlockId | None, new: BlockId | None
+    ) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
+        """The rows of two blocks in the units that differ; of the new one only lines that differ are decoded."""
+        units, lines = self._indexed(old)
+        return changed_lines(units, lines, () if new is None else self.store.block_lines(new), line_rows)
+
+    def _indexed(self, block: BlockId | None) -> tuple[Units, frozenset[bytes]]:
+        found = self._units.pop(block, None)
+        if found is None:
+            lines = () if block is None else self.store.block_lines(block)
+            found = Units.of(line_rows(lines)), frozenset(lines)
+            if len(self._units) >= _UNITS_KEPT:
+                self._units.pop(next(iter(self._units)))
+        self._units[block] = found
+        return found
 
     def groups(self, sweep: SweepId) -> Iterator[HostGroup]:
         """Every distinct answer of a sweep with the hosts that gave it."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 RAW_LEVEL = 1  # large and rarely read: three times the speed of level 6 for a tenth more bytes
 _NOT_READABLE = re.compile("[\0\ud800-\udfff]")
+_AMBIGUOUS = re.compile(rb'"\],\["[,\]]')
 LARGEST = 256 * 1024 * 1024
 """No record of a store grows beyond this when it is unpacked: a planted zip bomb is an error, not a full memory."""
 
@@ -75,6 +76,23 @@ def _row(cells: list[str]) -> RegistryRow:
             return make_row(key, name, kind, data, path)
         case _:
             raise StoreError("a row of the store is damaged", hint="fleetscan store verify")
+
+
+def block_lines(content: bytes) -> tuple[bytes, ...]:
+    """The canonical rows of a block, one by one and not decoded: equal lines are equal rows."""
+    if content == b"[]":
+        return ()
+    # Between two rows, and nowhere else, stands this text with the second quote opening a name. Where it closes one,
+    # a comma or a bracket follows; then the block is read by its grammar.
+    if content.startswith(b'[["') and content.endswith(b'"]]') and not _AMBIGUOUS.search(content):
+        return tuple(content[3:-3].split(b'"],["'))
+    return tuple(block_bytes([row])[3:-3] for row in block_rows(content))
+
+
+def line_rows(lines: Iterable[bytes]) -> tuple[RegistryRow, ...]:
+    """The rows of some lines."""
+    content = b'"],["'.join(lines)
+    return block_rows(b'[["' + content + b'"]]') if content else ()
 
 
 def pack(content: bytes, level: int = 6) -> bytes:

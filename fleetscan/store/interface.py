@@ -288,6 +288,10 @@ class Store(Protocol):
         """The rows of a block in canonical order; mtime is 0 (it is in the raw answers)."""
         ...
 
+    def block_lines(self, block: BlockId) -> tuple[bytes, ...]:
+        """The rows of a block in canonical order, not decoded: equal lines are equal rows (``digest.line_rows``)."""
+        ...
+
     def block_digest(self, block: BlockId) -> str:
         """SHA-256 (hex) of the block's canonical bytes."""
         ...

@@ -15,7 +15,7 @@ from fleetscan.model.host import HostId
 from fleetscan.model.snapshot import HostResult, RawAnswer, Reason, ScopeResult, Unreachable
 from fleetscan.store import schema
 from fleetscan.store.content import moment, parse_blind, parse_facts, parse_status
-from fleetscan.store.digest import block_rows, parse, unpack
+from fleetscan.store.digest import block_lines, block_rows, parse, unpack
 from fleetscan.store.interface import (
     BlockId,
     Cell,
@@ -264,6 +264,10 @@ class Reader:
     def block(self, block: BlockId) -> tuple[RegistryRow, ...]:
         """The rows of a block."""
         return block_rows(unpack(self._block(block).content))
+
+    def block_lines(self, block: BlockId) -> tuple[bytes, ...]:
+        """The rows of a block, not decoded."""
+        return block_lines(unpack(self._block(block).content))
 
     def block_digest(self, block: BlockId) -> str:
         """SHA-256 (hex) of the block's canonical bytes."""

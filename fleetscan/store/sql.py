@@ -139,6 +139,10 @@ class SqlStore:
         """See interface."""
         return self._reader.block(block)
 
+    def block_lines(self, block: BlockId) -> tuple[bytes, ...]:
+        """See interface."""
+        return self._reader.block_lines(block)
+
     def block_digest(self, block: BlockId) -> str:
         """See interface."""
         return self._reader.block_digest(block)

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscan.baseline.diff import Change, ChangeKind, Diff, Side, apply, diff, reverse
-from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_rows
+from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_lines, changed_rows
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.decode import decode
 from fleetscan.model.registry import RegistryRow
 from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
+from fleetscan.store.digest import block_bytes, block_lines, line_rows
 from tests.domain.catalogue import entry, namespace, packed
 from tests.domain.rows import DNS, OID, PE, POWERSHELL, VERIFY, WINSOCK, key, sip
 
@@ -102,6 +103,9 @@ def test_the_order_of_rows_changes_nothing(rows: list[RegistryRow], shuffler: ra
 @given(machines, machines)
 def test_decoding_only_what_differs_finds_the_same(before: list[RegistryRow], after: list[RegistryRow]) -> None:
     old, new = changed_rows(Units.of(before), tuple(after))
+    lines = [block_lines(block_bytes(rows)) for rows in (before, after)]
+    units = Units.of(line_rows(lines[0]))
+    assert changed_lines(units, frozenset(lines[0]), lines[1], line_rows) == changed_rows(units, line_rows(lines[1]))
     small, whole = diff(Side(decode(old)), Side(decode(new))), compare(before, after)
     assert [summary(change) for change in small.changes] == [summary(change) for change in whole.changes]
 

@@ -13,7 +13,17 @@ from hypothesis import strategies as st
 from fleetscan.errors import StoreError
 from fleetscan.model.registry import RegistryRow
 from fleetscan.store import digest
-from fleetscan.store.digest import block_bytes, block_rows, canonical, pack, parse, readable, unpack
+from fleetscan.store.digest import (
+    block_bytes,
+    block_lines,
+    block_rows,
+    canonical,
+    line_rows,
+    pack,
+    parse,
+    readable,
+    unpack,
+)
 
 TEXT = st.text(st.characters(codec=None), max_size=12)  # all code points: NUL and lone surrogates as well
 ROWS = st.lists(
@@ -47,6 +57,18 @@ def test_rows_are_read_back_all_of_them(rows: list[RegistryRow]) -> None:
     assert sorted(map(cells, loaded)) == sorted(map(cells, rows))
     assert {row.mtime for row in loaded} <= {0}
     assert block_bytes(loaded) == block_bytes(rows)
+
+
+TRAPS = st.lists(st.sampled_from(['"', "\\", "],[", ",", "]", "[", "x"]), max_size=6).map("".join)
+"""Texts that look like the end of a row."""
+
+
+@given(rows=ROWS | st.lists(st.builds(RegistryRow, key=TRAPS, name=TRAPS, type=TRAPS, data=TRAPS, path=TRAPS)))
+def test_lines_are_the_rows_one_by_one_whatever_stands_in_them(rows: list[RegistryRow]) -> None:
+    content = block_bytes(rows)
+    lines = block_lines(content)
+    assert [row for line in lines for row in line_rows([line])] == list(block_rows(content))
+    assert line_rows(lines) == block_rows(content)
 
 
 @given(left=ROWS, right=ROWS)
