@@ -283,7 +283,10 @@ def _spelled_heads(head: Path) -> tuple[str, ...] | None:
 def _begins(path: Path, prefix: Path) -> bool:
     if len(prefix) > len(path):
         return False
-    return all(_same(one, other) for one, other in zip(path, prefix, strict=False))
+    for one, other in zip(path, prefix, strict=False):  # noqa: SIM110 - a generator costs more than the test
+        if not _same(one, other):
+            return False
+    return True
 
 
 def _same(one: str | Glob, other: str | Glob) -> bool:

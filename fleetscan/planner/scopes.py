@@ -364,7 +364,8 @@ def _maximal(places: Found) -> Found:
     """Without the places that others contain, whose branches go to one that contains them."""
     rivals: dict[tuple[Element, ...], list[Place]] = {}
     for place in places:
-        rivals.setdefault(_literal_start(place), []).append(place)
+        if not place.listing:
+            rivals.setdefault(_literal_start(place), []).append(place)
     holders: dict[Place, Place] = {}
     for place in places:
         start = _start(place)
@@ -397,7 +398,7 @@ def _literal_start(place: Place) -> tuple[Element, ...]:
 
 def _holds(wide: Place, narrow: Place) -> bool:
     below = len(narrow.elements) - len(wide.elements)
-    if wide.listing or below < 0:
+    if below < 0:
         return False
     if wide.depth is not None and (narrow.depth is None or below + narrow.depth > wide.depth):
         return False

@@ -60,6 +60,7 @@ class Program:
     clauses: list[Row] = field(default_factory=list)
     _numbers: dict[tuple[int, Named], int] = field(default_factory=dict)
     _filters: dict[tuple[RowFilter, ...], int] = field(default_factory=dict)
+    _wanted: dict[int, int] = field(default_factory=dict)
     _todo: list[tuple[Node, Named, int]] = field(default_factory=list)
 
     def pass_by(self, key: str) -> None:
@@ -98,7 +99,12 @@ class Program:
         return self._numbers[key]
 
     def _filter(self, node: Node) -> int:
-        """The number of a node's row filter."""
+        """The number of a node's row filter; nodes are asked about once an edge, and filters are dear to compare."""
+        if id(node) not in self._wanted:
+            self._wanted[id(node)] = self._new_filter(node)
+        return self._wanted[id(node)]
+
+    def _new_filter(self, node: Node) -> int:
         filters = self.trie.filters(node)
         if filters is None:
             return _EVERYTHING

@@ -75,6 +75,8 @@ class Trie:
         self._names = [tuple(fold(e) if isinstance(e, str) else None for e in scope.elements) for scope in self.scopes]
         self._nodes: dict[frozenset[State], Node] = {}
         self._labels: dict[Element, _Label] = {}
+        self._ways = [tuple(map(self._label, scope.elements)) for scope in self.scopes]
+        self._any = self._label(Glob("*"))
         starts: dict[str, set[State]] = defaultdict(set)
         for index, scope in enumerate(self.scopes):
             starts[scope.root].add((index, 0))
@@ -161,11 +163,11 @@ class Trie:
             scope = self.scopes[index]
             fixed = len(scope.elements)
             if at < fixed:
-                label, target = self._label(scope.elements[at]), (index, at + 1)
+                label, target = self._ways[index][at], (index, at + 1)
             elif scope.depth is None:
-                label, target = self._label(Glob("*")), (index, fixed)
+                label, target = self._any, (index, fixed)
             elif at < fixed + scope.depth:
-                label, target = self._label(Glob("*")), (index, at + 1)
+                label, target = self._any, (index, at + 1)
             else:
                 continue
             name = fold(label.text) if label.literal or label.user else label.glob
