@@ -1,7 +1,7 @@
 -- title: A system provider DLL that Windows does not own
 -- description: Owner of the DLLs behind the stock SIP, trust and Winsock registrations; servicing leaves them to TrustedInstaller (RID 2271478464).
 -- answers: A row is a file that something other than servicing wrote. Compare its hash over hosts of the same build before anything else.
--- severity: medium
+-- severity: high
 -- attack: T1553.003, T1574.001
 -- interval: 86400
 SELECT f.path, f.uid, f.size, f.mtime, f.btime, f.file_version, f.original_filename, h.sha256

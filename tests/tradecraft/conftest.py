@@ -34,8 +34,9 @@ def ruled_bench(tradecraft_folder: Path, rules: dict[str, Rule]) -> Bench:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """``case`` runs over all cases of ``cases.yml``, ``hidden_case`` over those about what the table hides."""
-    name = next((name for name in ("case", "hidden_case") if name in metafunc.fixturenames), None)
+    """``case`` runs over all cases of ``cases.yml``, the others over those with one more list of what is expected."""
+    lists = {"case": "id", "hidden_case": "expected_offline", "filed_case": "expected_with_files"}
+    name = next((name for name in lists if name in metafunc.fixturenames), None)
     if name is None:
         return
     folder = corpus_folder("tradecraft")
@@ -43,5 +44,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         skip = pytest.mark.skip(reason="corpus 'tradecraft' is absent: set FLEETSCAN_TRADECRAFT to its folder")
         metafunc.parametrize(name, [pytest.param({}, marks=skip, id="absent")])
         return
-    cases = [case for case in load_yaml(folder / "cases.yml")["cases"] if name == "case" or "expected_offline" in case]
+    cases = [case for case in load_yaml(folder / "cases.yml")["cases"] if lists[name] in case]
     metafunc.parametrize(name, cases, ids=[case["id"] for case in cases])
