@@ -19,14 +19,14 @@ class Watchdog:
 
     def __init__(self) -> None:
         """No thread runs until something is watched."""
-        self._watched: dict[int, tuple[float, Callable[[], None]]] = {}
+        self._watched: dict[int, tuple[float, Callable[[], object]]] = {}
         self._tickets = count()
         self._changed = threading.Condition()
         self._runs = False
         self._wakes = 0.0
 
     @contextmanager
-    def watch(self, when: float, close: Callable[[], None]) -> Iterator[None]:
+    def watch(self, when: float, close: Callable[[], object]) -> Iterator[None]:
         """Call ``close`` if the block has not ended ``when`` it should have (``time.monotonic()``)."""
         with self._changed:
             ticket = next(self._tickets)
