@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from fleetscan.hives.environment import SYSTEM_ENVIRONMENT, environment_of
+from fleetscan.hives.environment import environment_of
 from fleetscan.hives.tree import MemoryKey
+from fleetscan.model.environment import SYSTEM_ENVIRONMENT
 from fleetscan.model.registry import HKLM, HKU, KeyPath, fold
 
 if TYPE_CHECKING:

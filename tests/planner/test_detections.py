@@ -23,7 +23,7 @@ def test_every_shipped_detection_is_asked_and_leaves_the_walks_as_they_are() -> 
     assert PLAN.statements[: -len(QUERIES)] == make_plan(()).statements
     assert PLAN.digest != make_plan(()).digest
     assert all(is_detection(query.scope_id) for query in QUERIES)
-    assert not any(is_detection(scope.id) for scope in assemble(PLAN, {})[1])
+    assert not any(is_detection(result.scope_id) for result in assemble(PLAN, {})[1])
 
 
 @pytest.mark.parametrize(
