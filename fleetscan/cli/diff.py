@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -16,8 +16,10 @@ from fleetscan.errors import ExitCode, RuleError, SettingsError, StoreError
 from fleetscan.findings.assemble import assess
 from fleetscan.findings.hits import RuleHits
 from fleetscan.findings.records import identity_text
+from fleetscan.inventory import Inventory
+from fleetscan.inventory import select as select_hosts
 from fleetscan.model.finding import Severity
-from fleetscan.model.host import HostId
+from fleetscan.model.host import Host, HostId
 from fleetscan.report.escape import cell, visible
 from fleetscan.rules.load import load_rules, select
 from fleetscan.settings import content
@@ -49,7 +51,10 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "-r", "--rules", action="append", default=[], type=Path, metavar="PATH", help="where --rule is looked for"
     )
-    parser.add_argument("--limit", type=int, metavar="N", help="at most so many lines")
+    parser.add_argument(
+        "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
+    )
+    parser.add_argument("--first", type=int, metavar="N", help="at most so many lines")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object for each line")
     form.add_argument("--csv", action="store_true", help="CSV, formula-safe")
@@ -74,16 +79,18 @@ class Line:
 
 def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
     """Compare and print; the exit code is 1 if something changed, 3 if nothing did and not all could be compared."""
-    if args.limit is not None and args.limit < 0:
-        raise SettingsError("--limit must not be negative")
+    if args.first is not None and args.first < 0:
+        raise SettingsError("--first must not be negative")
     rules = _rule(args)
     with open_store(args.store, create=False) as store:
         sweep = store.sweep(args.sweep)
         base = _base(store, sweep, args)
         assessment = assess(store, sweep, today=now().date(), baseline=base, find_hits=RuleHits.of(rules))
+        if args.limit:
+            assessment = _only(assessment, _chosen(store, sweep, base, args.limit))
     matched: set[object] = {(one.host, one.entity.ident) for one in assessment.all_findings() if one.hits}
     lines = list(_lines(assessment, args, matched if rules else None))
-    shown = lines if args.limit is None else lines[: args.limit]
+    shown = lines if args.first is None else lines[: args.first]
     _print(shown, args, assessment, base, left=len(lines) - len(shown))
     if any(line.severity > Severity.INFO and line.change != NOT_COMPARABLE for line in lines):
         return ExitCode.FINDINGS
@@ -91,6 +98,31 @@ def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(U
 
 
 NOT_COMPARABLE = "not comparable"
+
+
+def _chosen(store: Store, sweep: Sweep, base: Baseline, limit: Sequence[str]) -> frozenset[HostId]:
+    """The hosts of either sweep that the patterns choose, in the groups they were in."""
+    stored = {host.id: host for one in (base.sweep, sweep.id) for host in store.hosts(one)}
+    groups: dict[str, set[HostId]] = {}
+    for host in stored.values():
+        for group in host.groups:
+            groups.setdefault(group, set()).add(host.id)
+    hosts = tuple(Host(id=host.id, engine=host.engine, groups=host.groups) for host in stored.values())
+    members = {name: frozenset(ids) for name, ids in groups.items()}
+    inventory = Inventory(source=f"sweep {sweep.id}", hosts=hosts, groups=members)
+    return frozenset(host.id for host in select_hosts(inventory, limit))
+
+
+def _only(assessment: Assessment, hosts: frozenset[HostId]) -> Assessment:
+    """What concerns these hosts; changes of the whole fleet speak of others too, so they are shown host by host."""
+    return replace(
+        assessment,
+        changes=tuple(one for one in assessment.changes if one.host in hosts),
+        fleet_changes=(),
+        gaps=tuple(gap for gap in assessment.gaps if gap.host in hosts),
+        first_seen=tuple(host for host in assessment.first_seen if host in hosts),
+        no_longer_listed=tuple(host for host in assessment.no_longer_listed if host in hosts),
+    )
 
 
 def _rule(args: Namespace) -> tuple[Rule, ...]:
@@ -113,6 +145,8 @@ def _base(store: Store, sweep: Sweep, args: Namespace) -> Baseline:
         raise SettingsError(f"{golden} gave no answer in {base.sweep}", hint="fleetscan baseline show, or another host")
     if store.sweep(base.sweep).pruned:
         raise StoreError(f"the answers of sweep {base.sweep} were pruned", hint="compare with a sweep that is kept")
+    if args.against is None:
+        return base
     return Baseline(name=base.name, sweep=base.sweep, host=golden, created=base.created)
 
 
@@ -221,7 +255,7 @@ def _print(lines: Sequence[Line], args: Namespace, assessment: Assessment, base:
     else:
         print("nothing changed")
     if left:
-        print(f"{left} more lines (try: --limit {len(lines) + left})")
+        print(f"{left} more lines (try: --first {len(lines) + left})")
     for title, hosts in (
         ("seen for the first time", assessment.first_seen),
         ("no longer listed", assessment.no_longer_listed),

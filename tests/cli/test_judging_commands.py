@@ -82,11 +82,36 @@ def test_diff_filters(place: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert len(out.splitlines()) == 1
     _, out = run(capsys, "diff", "first", "--store", place, "--json", "--entity", "nothing like it")
     assert out == ""
-    _, out = run(capsys, "diff", "first", "--store", place, "--json", "--limit", "0")
+    _, out = run(capsys, "diff", "first", "--store", place, "--json", "--first", "0")
     assert out == ""
     rule = "5a2b21ee-6aaa-4234-ac9d-59a59edf90a1"
     _, out = run(capsys, "diff", "first", "--store", place, "--json", "--rule", rule)
     assert [json.loads(line)["change"] for line in out.splitlines()] == ["hijacked"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "hosts"),
+    [
+        (["a"], {"a"}),
+        (["clients,!a"], {"b"}),
+        (["[a:b]", "&b"], {"b"}),
+        (["?"], {"a", "b"}),
+        (["!clients"], set()),
+    ],
+)
+def test_diff_of_chosen_hosts(
+    place: str, limit: list[str], hosts: set[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = [word for pattern in limit for word in ("--limit", pattern)]
+    code, out = run(capsys, "diff", "first", "--store", place, "--json", *options)
+    assert {json.loads(line)["host"] for line in out.splitlines()} == hosts
+    assert code == (1 if "a" in hosts else 3 if hosts else 0)
+
+
+def test_diff_of_chosen_hosts_names_no_other(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    _, out = run(capsys, "diff", "first", "--store", place, "--limit", "a,c")
+    assert "seen for the first time: c" in out
+    assert "gone" not in out
 
 
 def test_diff_against_one_host(place: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -100,7 +125,8 @@ def test_diff_against_one_host(place: str, capsys: pytest.CaptureFixture[str]) -
         (("diff", "nothing"), "nothing"),
         (("diff", "first", "--against", "nobody"), "nobody gave no answer"),
         (("diff", "first", "--rule", "nothing"), "nothing"),
-        (("diff", "first", "--limit", "-1"), "--limit"),
+        (("diff", "first", "--first", "-1"), "--first"),
+        (("diff", "first", "--limit", "nobody"), "no host or group 'nobody'"),
         (("evaluate", "nothing"), "nothing"),
         (("evaluate", "-r", "/nowhere"), "nowhere"),
         (("approve", "zzz", "--owner", "me", "--reason", "x", "--expires", "2027-01-01"), "no finding 'zzz'"),
