@@ -57,6 +57,8 @@ def run(
         from distributed import Client  # noqa: PLC0415 - see above
     except ImportError as error:
         raise SettingsError("--scheduler needs the extra", hint="pip install 'fleetscan[dask]'") from error
+    if "://" not in address:
+        raise SettingsError(f"{address!r} is no address of a Dask scheduler", hint="tcp://HOST:8786")
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:

@@ -197,8 +197,8 @@ def _statements() -> Iterator[str]:
     while True:
         prompt = ("fleetscan> " if not gathered else "      ...> ") if interactive else ""
         try:
-            # Bytes that are no text come as lone surrogates, which no SQL can hold.
-            line = input(prompt).encode("utf-8", "replace").decode()
+            # Bytes that are no text come as lone surrogates, which no SQL can hold; nor can it hold NUL.
+            line = input(prompt).encode("utf-8", "replace").decode().replace("\0", "?")
         except EOFError:
             break
         if not gathered and line.strip().lower() in {".exit", ".quit", "exit", "quit"}:

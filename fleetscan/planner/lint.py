@@ -89,17 +89,24 @@ class Term:
         return self.operator in ("=", "==", "IN", "LIKE") and not (self.hidden or self.escape or self.negated)
 
 
+MAX_PACK = 16 << 20
+"""Characters of a pack that are read."""
+
+
 def lint_file(path: Path) -> tuple[Fault, ...]:
     """The faults of a pack (JSON), an osquery configuration, or a .sql file. Raises SettingsError."""
     try:
-        text = path.read_text("utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(MAX_PACK + 1)
     except (OSError, UnicodeError) as error:
         raise SettingsError(f"cannot be read: {error}", where=str(path), hint="name a pack or .sql file") from error
+    if len(text) > MAX_PACK:
+        raise SettingsError(f"larger than {MAX_PACK >> 20} MB", where=str(path), hint="split the pack")
     if path.suffix.lower() == ".sql":
         return tuple(fault for fault in lint(text, str(path)))
     try:
         document = json.loads(text.replace("\\\n", " "))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         line = getattr(error, "lineno", None)
         raise SettingsError(
             f"neither a pack nor SQL: {error}", where=Place(str(path), line), hint="a pack is a JSON file"

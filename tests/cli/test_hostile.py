@@ -148,6 +148,22 @@ def test_a_time_limit_must_be_above_0(option: str, limit: str, capsys: pytest.Ca
     assert "must be above 0" in failing(capsys, "sweep", "-i", "x,", f"{option}={limit}")
 
 
+def test_a_scheduler_is_named_by_its_address(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = str(ROOT / "inventory" / "demo.yml")
+    line = failing(capsys, "sweep", "-q", "-i", demo, "--scheduler", "x", "--store", str(tmp_path / "s.db"))
+    assert line == "fleetscan: 'x' is no address of a Dask scheduler (try: tcp://HOST:8786)\n"
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="the system has no /dev/zero")
+def test_an_endless_pack_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "larger than" in failing(capsys, "plan", "--lint", "/dev/zero")
+
+
+def test_a_pack_nested_without_end_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "deep.json").write_text("[" * 100_000, encoding="utf-8")
+    assert "neither a pack nor SQL" in failing(capsys, "plan", "--lint", str(tmp_path / "deep.json"))
+
+
 def test_reader_that_goes_away_is_no_error_message() -> None:
     done = subprocess.run(
         ["/bin/sh", "-c", f"'{sys.executable}' -m fleetscan rules list | head -n 1"],
@@ -196,7 +212,7 @@ def test_query_takes_bytes_that_are_no_text() -> None:
     demo = ROOT / "inventory" / "demo" / "change-sip-hijack.reg"
     done = subprocess.run(
         [*COMMAND, "query", "--hives", str(demo)],
-        input=b"SELECT '\xff';\nSELECT 42;\n",
+        input=b"SELECT '\xff\0';\nSELECT 42;\n",
         capture_output=True,
         timeout=120,
         check=False,
