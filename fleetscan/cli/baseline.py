@@ -28,7 +28,16 @@ def configure(parser: ArgumentParser) -> None:
     create = actions.add_parser("create", help="keep a sweep under a name; it is never pruned while it has one")
     create.add_argument("name", metavar="NAME")
     create.add_argument("--sweep", default="latest", metavar="ID", help="id or its beginning (default: the latest)")
-    create.add_argument("--host", metavar="GOLDEN", help="compare every host with this one, not with its own past")
+    create.add_argument(
+        "--host",
+        action="append",
+        default=[],
+        metavar="GOLDEN",
+        help="compare every host with this one, not with its own past; of several, with the one of its OS build",
+    )
+    create.add_argument(
+        "--own-past", action="store_true", help="with --host: golden hosts only for hosts without a past of their own"
+    )
     create.add_argument("--note", default="", help="why; shown in lists")
     show = actions.add_parser("show", help="what a baseline holds")
     delete = actions.add_parser("delete", help="forget the name; the sweep stays until it is pruned")
@@ -46,8 +55,7 @@ def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now
     with open_store(args.store, create=False) as store:
         match args.action:
             case "create":
-                host = None if args.host is None else HostId(args.host)
-                _create(store, args, host, clock())
+                _create(store, args, clock())
             case "list":
                 _list(store)
             case "show":
@@ -58,14 +66,34 @@ def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now
     return ExitCode.CLEAN
 
 
-def _create(store: Store, args: Namespace, host: HostId | None, now: datetime) -> None:
+def _create(store: Store, args: Namespace, now: datetime) -> None:
     sweep = store.sweep(args.sweep)
-    store.put_baseline(Baseline(name=args.name, sweep=sweep.id, host=host, created=now, note=args.note))
-    meaning = "each host against its own past" if host is None else f"every host against {visible(host)}"
-    print(f"baseline {visible(args.name)}: sweep {sweep.id}, {meaning}")
+    golden = tuple(map(HostId, dict.fromkeys(args.host)))
+    baseline = Baseline(
+        name=args.name,
+        sweep=sweep.id,
+        host=golden[0] if golden else None,
+        others=golden[1:],
+        own_past=bool(args.own_past and golden),
+        created=now,
+        note=args.note,
+    )
+    store.put_baseline(baseline)
+    print(f"baseline {visible(args.name)}: sweep {sweep.id}, {_meaning(baseline)}")
     pending = store.pending(sweep.id)
-    if host is None and pending:
+    if pending and (baseline.own_past or not golden):
         print(f"{len(pending)} of {sweep.hosts} hosts are not complete in it: what they lack is not comparable")
+
+
+def _meaning(baseline: Baseline) -> str:
+    """What hosts are compared with, in words."""
+    if not baseline.golden:
+        return "each host against its own past"
+    names = ", ".join(map(visible, baseline.golden))
+    which = f"the one of its build among {names}" if baseline.others else names
+    if baseline.own_past:
+        return f"each host against its own past, a host without one against {which}"
+    return f"every host against {which}"
 
 
 def _list(store: Store) -> None:
@@ -73,7 +101,7 @@ def _list(store: Store) -> None:
         (
             visible(item.name),
             item.sweep,
-            "own past" if item.host is None else visible(item.host),
+            ", ".join((*(("own past",) if item.own_past or not item.golden else ()), *map(visible, item.golden))),
             f"{item.created:%Y-%m-%d %H:%M}Z",
             visible(item.note),
         )
@@ -87,7 +115,9 @@ def _list(store: Store) -> None:
 
 def _show(store: Store, baseline: Baseline) -> None:
     sweep = store.sweep(baseline.sweep)
-    hosts = [host for host in store.hosts(sweep.id) if baseline.host in {None, host.id}]
+    hosts = [
+        host for host in store.hosts(sweep.id) if baseline.own_past or not baseline.golden or host.id in baseline.golden
+    ]
     facts = store.fleet_facts(sweep.id)
     rows = [
         (

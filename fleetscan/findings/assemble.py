@@ -108,10 +108,11 @@ def _is_reached(group: HostGroup) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class _Past:
-    """The baseline by host; a golden host stands for every host."""
+    """The baseline by host; a golden host stands for every host, or for those of its build."""
 
     hosts: Mapping[HostId, HostGroup]
-    golden: HostGroup | None
+    golden: tuple[HostGroup, ...]
+    own_past: bool
     listed: frozenset[HostId]
     refused: Mapping[HostId, str]
     """Hosts whose key was refused then."""
@@ -122,11 +123,26 @@ class _Past:
         groups = tuple(judge.groups(baseline.sweep))
         hosts = {host: group for group in groups if _is_reached(group) for host in group.hosts}
         listed = frozenset(host.id for host in judge.store.hosts(baseline.sweep))
-        return cls(hosts, hosts.get(baseline.host) if baseline.host else None, listed, refusals(groups))
+        golden = tuple(hosts[name] for name in baseline.golden if name in hosts)
+        return cls(hosts, golden, baseline.own_past or not baseline.golden, listed, refusals(groups))
 
-    def of(self, host: HostId) -> HostGroup | None:
-        """What the host is compared with."""
-        return self.golden or self.hosts.get(host)
+    def own(self, host: HostId) -> HostGroup | None:
+        """The host's own past, if that is what it is compared with."""
+        return self.hosts.get(host) if self.own_past else None
+
+    def of(self, host: HostId, build: str) -> HostGroup | None:
+        """What the host is compared with; one golden host alone stands for every build."""
+        if (own := self.own(host)) is not None:
+            return own
+        if len(self.golden) == 1 and not self.own_past:
+            return self.golden[0]
+        return next((group for group in self.golden if group.outlook.build == build), None)
+
+    def missing(self, host: HostId, build: str) -> str:
+        """Why the host cannot be compared; empty if it can, or if it is merely new."""
+        if not self.golden or self.of(host, build) is not None:
+            return ""
+        return f"no golden host of build {build}" if build else "no golden host: the host's build is not known"
 
 
 class _Work:
@@ -145,6 +161,7 @@ class _Work:
         self._census = counted
         self._past = past
         self._inventory = inventory
+        self._builds = {host: group.outlook.build for group in groups for host in group.hosts}
         self._comparer = Comparer(judge)
         rules = judge.find_hits if isinstance(judge.find_hits, RuleHits) else None
         self._removals = Removals(judge, rules, by_data) if rules else None
@@ -175,7 +192,7 @@ class _Work:
             fleet_changes=fleet,
             gaps=tuple(self._gaps(diffs.values(), reached)),
             first_seen=tuple(sorted(set(reached) - set(self._past.hosts)))
-            if self._past and not self._past.golden
+            if self._past and self._past.own_past
             else (),
             no_longer_listed=tuple(sorted(self._past.listed - set(self._inventory))) if self._past else (),
             coverage=tuple(self._coverage()),
@@ -185,8 +202,11 @@ class _Work:
             reached=len(reached),
         )
 
+    def _past_of(self, host: HostId) -> HostGroup | None:
+        return self._past.of(host, self._builds.get(host, "")) if self._past else None
+
     def _diff(self, host: HostId, group: HostGroup) -> HostDiff | None:
-        before = self._past.of(host) if self._past else None
+        before = self._past_of(host)
         return self._comparer.compare(host, before, group) if before is not None else None
 
     def _matters_of(self, group: HostGroup) -> dict[Ident, Matter]:
@@ -197,7 +217,7 @@ class _Work:
     def _host(
         self, host: HostId, group: HostGroup | None, found: HostDiff | None, at_once: Mapping[object, str]
     ) -> Iterator[Finding]:
-        before_group = self._past.of(host) if self._past else None
+        before_group = self._past_of(host)
         now = self._now(host, group)
         before = self._before(host, before_group)
         changes = {one.change.entity.ident: one for one in found.changes} if found else {}
@@ -221,13 +241,13 @@ class _Work:
         if group is None:
             return {}
         known = self._matters_of(group)
-        past = self._past.hosts.get(host) if self._past and self._past.golden is None else None
+        past = self._past.own(host) if self._past else None
         if past is None or self._appearances is None:
             return known
         return _with_hits(known, group, self._appearances.hits(past, group))
 
     def _before(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
-        if self._past is not None and self._past.golden is None and host in self._past.refused:
+        if self._past is not None and self._past.own_past and host in self._past.refused:
             return _refusal(host, self._past.refused[host])
         return self._matters_of(group) if group else {}
 
@@ -252,7 +272,7 @@ class _Work:
     def _state(
         self, host: HostId, ident: Ident, matter: Matter, before: Mapping[Ident, Matter], change: Graded | None
     ) -> FindingState:
-        if self._past is None or not (ident in before or self._past.of(host)):
+        if self._past is None or not (ident in before or self._past_of(host)):
             return FindingState.NO_BASELINE
         if ident in before and before[ident].counts:
             same = before[ident].judged.entity.attributes == matter.judged.entity.attributes
@@ -265,7 +285,7 @@ class _Work:
 
     def _was_asked(self, host: HostId, matter: Matter) -> bool:
         """Did the baseline cover what a rule found now? A new rule's finding is not a new thing on the host."""
-        before = self._past.of(host) if self._past else None
+        before = self._past_of(host)
         if before is None or not matter.hits or not matter.judged.verdict.is_fine:
             return True
         cells = {cell.scope_id: cell for cell in before.cells}
@@ -347,7 +367,7 @@ class _Work:
         self, host: HostId, group: HostGroup | None, before: Mapping[Ident, Matter], now: Mapping[Ident, Matter]
     ) -> Iterator[Finding]:
         """Findings of the baseline that are gone, or that nobody could look at this time."""
-        if self._past is None or self._past.golden is not None:
+        if self._past is None or not (self._past.own(host) or (self._past.own_past and host in self._past.refused)):
             return
         for ident, matter in before.items():
             if not matter.counts or (ident in now and now[ident].counts):
@@ -413,8 +433,12 @@ class _Work:
                 yield Gap(host=found.host, reason=reason, entity=entity)
         if self._past is not None:
             for host in sorted(self._inventory):
-                if host not in reached and self._past.of(host) is not None:
-                    yield Gap(host=host, reason="the host was not reached")
+                if host in reached:
+                    why = self._past.missing(host, self._builds[host])
+                else:
+                    why = "the host was not reached" if self._past_of(host) or self._past.golden else ""
+                if why:
+                    yield Gap(host=host, reason=why)
 
     def _coverage(self) -> Iterator[HostCoverage]:
         for group in self._groups:

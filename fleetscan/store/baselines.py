@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from sqlalchemy import delete, insert, select, text
@@ -41,12 +42,14 @@ def put(database: Database, baseline: Baseline) -> None:
         if sweep is None or sweep.pruned is not None:
             state = "there is no sweep" if sweep is None else "the answers were pruned of sweep"
             raise StoreError(f"{state} {baseline.sweep}", where=database.name, hint="fleetscan store sweeps")
-        host = None if baseline.host is None else _host(connection, sweep.id, baseline)
+        numbers = [_host(connection, sweep.id, baseline, name) for name in baseline.golden]
         connection.execute(
             insert(schema.baseline).values(
                 name=baseline.name,
                 sweep=sweep.id,
-                host=host,
+                host=numbers[0] if numbers else None,
+                others=json.dumps(baseline.others),
+                own_past=int(baseline.own_past),
                 created=microseconds(baseline.created),
                 note=readable(baseline.note),
             )
@@ -55,23 +58,23 @@ def put(database: Database, baseline: Baseline) -> None:
     database.write(action)
 
 
-def _host(connection: Connection, sweep: int, baseline: Baseline) -> int:
+def _host(connection: Connection, sweep: int, baseline: Baseline, name: HostId) -> int:
     number = connection.execute(
         text(
             "SELECT h.id FROM host h JOIN result r ON r.host = h.id"
             " WHERE r.sweep = :sweep AND r.tree IS NOT NULL AND h.name = :name"
         ),
-        {"sweep": sweep, "name": baseline.host},
+        {"sweep": sweep, "name": name},
     ).scalar()
     if number is None:
-        raise StoreError(f"sweep {baseline.sweep} has no answer of host {baseline.host}", hint="choose another host")
+        raise StoreError(f"sweep {baseline.sweep} has no answer of host {name}", hint="choose another host")
     return int(number)
 
 
 def load(database: Database) -> tuple[Baseline, ...]:
     """All baselines by name."""
     query = text("""
-        SELECT b.name, s.name AS sweep, h.name AS host, b.created, b.note
+        SELECT b.name, s.name AS sweep, h.name AS host, b.others, b.own_past, b.created, b.note
         FROM baseline b JOIN sweep s ON s.id = b.sweep LEFT JOIN host h ON h.id = b.host""")
     with database.reading() as connection:
         found = tuple(
@@ -79,6 +82,8 @@ def load(database: Database) -> tuple[Baseline, ...]:
                 name=row.name,
                 sweep=SweepId(row.sweep),
                 host=None if row.host is None else HostId(row.host),
+                others=tuple(map(HostId, json.loads(row.others))),
+                own_past=bool(row.own_past),
                 created=moment(row.created),
                 note=row.note,
             )

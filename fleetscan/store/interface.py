@@ -172,13 +172,24 @@ class ChangedCell:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Baseline:
-    """A name for a sweep: without ``host`` every host is compared with its own past, else all with that golden host."""
+    """A name for a sweep: without ``host`` every host is compared with its own past, else with that golden host.
+
+    With ``others`` there are several golden hosts, and each host is compared with the one of its OS build.
+    ``own_past``: golden hosts are only for hosts that have no past in the sweep.
+    """
 
     name: str
     sweep: SweepId
     host: HostId | None = None
+    others: tuple[HostId, ...] = ()
+    own_past: bool = False
     created: datetime
     note: str = ""
+
+    @property
+    def golden(self) -> tuple[HostId, ...]:
+        """All golden hosts."""
+        return () if self.host is None else (self.host, *self.others)
 
 
 @dataclass(frozen=True, slots=True)

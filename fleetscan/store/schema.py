@@ -37,7 +37,7 @@ answer = _table("answer", "id facts", "", "sha256 blind_spots")
 answer_raw = _table("answer_raw", "answer position raw", "statement_id")
 result = _table("result", "sweep host placement tree answer started duration")
 seal = _table("seal", "number sweep", "", "sha256 content")
-baseline = _table("baseline", "sweep host created", "name note")
+baseline = _table("baseline", "sweep host created own_past", "name note others")
 finding = _table(
     "finding", "id is_open",
     "fingerprint rule_id rule_title severity certainty state verdict entity_kind entity key_path summary techniques"

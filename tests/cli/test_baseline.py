@@ -83,6 +83,21 @@ def test_a_golden_host(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "ws-2" not in printed
 
 
+def test_several_golden_hosts_and_the_own_past_first(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleetscan(place, "create", "by-build", "--host", "ws-1", "--host", "ws-2")
+    fleetscan(place, "create", "both", "--host", "ws-1", "--own-past")
+    printed = capsys.readouterr().out
+    assert "every host against the one of its build among ws-1, ws-2" in printed
+    assert "each host against its own past, a host without one against ws-1" in printed
+    fleetscan(place, "list")
+    printed = capsys.readouterr().out
+    assert "ws-1, ws-2" in printed
+    assert "own past, ws-1" in printed
+    with open_store(place) as store:
+        found = [(one.golden, one.own_past) for one in store.baselines()]
+    assert found == [(("ws-1",), True), (("ws-1", "ws-2"), False)]
+
+
 def test_the_time_comes_from_the_clock(place: Path) -> None:
     parser = ArgumentParser()
     verb.configure(parser)

@@ -35,6 +35,7 @@ def put_sweep(
     day: int = 0,
     groups: tuple[str, ...] = (),
     build: str = "19045",
+    builds: Mapping[str, str] | None = None,
     spots: tuple[BlindSpot, ...] = (),
 ) -> SweepId:
     """Store one sweep; None stands for a host that gave no answer in time."""
@@ -43,7 +44,9 @@ def put_sweep(
     sweep = store.begin_sweep(PLAN, named, started=started)
     for name, answer in hosts.items():
         rows = Unreachable(Reason.TIMEOUT) if answer is None else answer
-        facts = HostFacts(os_build="" if isinstance(rows, Unreachable) else build, os_name="Windows 10")
+        facts = HostFacts(
+            os_build="" if isinstance(rows, Unreachable) else (builds or {}).get(name, build), os_name="Windows 10"
+        )
         scopes = tuple(
             ScopeResult(scope_id=scope.id, status=rows)
             if isinstance(rows, Unreachable)
@@ -63,7 +66,8 @@ def assessed(
     sweep: SweepId,
     base: SweepId | None = None,
     *,
-    golden: str | None = None,
+    golden: str | Sequence[str] | None = None,
+    own_past: bool = False,
     approvals: Sequence[Approval] = (),
     find_hits: HitFinder = no_hits,
     today: date = TODAY,
@@ -71,8 +75,9 @@ def assessed(
     """The assessment of a stored sweep."""
     baseline = None
     if base is not None:
-        host = HostId(golden) if golden else None
-        baseline = Baseline(name="before", sweep=base, host=host, created=START)
+        names = tuple(map(HostId, (golden,) if isinstance(golden, str) else golden or ()))
+        host = names[0] if names else None
+        baseline = Baseline(name="before", sweep=base, host=host, others=names[1:], own_past=own_past, created=START)
     return assess(
         store,
         store.sweep(sweep),

@@ -136,6 +136,23 @@ def test_a_golden_host_is_the_measure_of_all(store: Store) -> None:
     assert {change.host for change in assessed(store, sweep, base, golden="gold").changes} == {"a"}
 
 
+def test_of_several_golden_hosts_the_one_of_the_build_is_the_measure(store: Store) -> None:
+    ten, eleven = [*BOTH, *STRANGER], BOTH
+    builds = {"gold10": "19045", "a": "19045", "gold11": "22631", "b": "22631", "c": "17763"}
+    before = put_sweep(store, {"gold10": ten, "gold11": eleven, "b": ten}, builds=builds)
+    after = put_sweep(store, {"a": ten, "b": ten, "c": ten}, day=1, builds=builds)
+    by_build = assessed(store, after, before, golden=["gold10", "gold11"])
+    assert {one.host for one in by_build.changes} == {"b"}, "a is like the host of its build"
+    assert [(gap.host, gap.reason) for gap in by_build.gaps] == [("c", "no golden host of build 17763")]
+    own_first = assessed(store, after, before, golden=["gold10", "gold11"], own_past=True)
+    assert not own_first.changes, "b is as it was, a as its golden host"
+    assert {one.host: one.state for one in own_first.findings} == {
+        "a": FindingState.STILL_THERE,
+        "b": FindingState.STILL_THERE,
+        "c": FindingState.NO_BASELINE,
+    }
+
+
 def test_a_host_that_was_not_reached_has_neither_changes_nor_resolved_findings(store: Store) -> None:
     before = put_sweep(store, {"a": [*BOTH, *HIJACK]})
     assessment = assessed(store, put_sweep(store, {"a": None}, day=1), before)

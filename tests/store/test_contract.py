@@ -292,12 +292,15 @@ def test_changed_cells_against_a_golden_host(store: SqlStore, fleet: type[Fleet]
 
 
 def test_baselines_stand_side_by_side(store: SqlStore, fleet: type[Fleet]) -> None:
-    sweep = fleet.sweep(store, {"gold": ALL, "silent": None})
+    sweep = fleet.sweep(store, {"gold": ALL, "silver": ALL, "silent": None})
     past = Baseline(name="before-patch", sweep=sweep, created=fleet.start, note="change 4711")
     gold = Baseline(name="gold-image", sweep=sweep, host=HostId("gold"), created=fleet.start)
-    for baseline in (gold, past):
+    others = (HostId("silver"),)
+    both = Baseline(name="x", sweep=sweep, host=gold.host, others=others, own_past=True, created=fleet.start)
+    for baseline in (gold, past, both):
         store.put_baseline(baseline)
-    assert store.baselines() == (past, gold)
+    assert store.baselines() == (past, gold, both)
+    store.delete_baseline("x")
     assert store.baseline("gold-image") == gold
     with pytest.raises(StoreError, match="already"):
         store.put_baseline(past)
