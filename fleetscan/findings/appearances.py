@@ -9,7 +9,6 @@ from fleetscan.baseline.identity import unit_of
 from fleetscan.domain.generic import value_entity
 from fleetscan.evaluate import Context
 from fleetscan.findings.removals import cell_gap
-from fleetscan.model.detection import is_detection
 from fleetscan.model.registry import fold
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ class Appearances:
     judge: Judge
     rules: RuleHits
     by_data: frozenset[str] = frozenset()
-    """Scopes whose filter looks at data: a row that appears in them may have been there with other data."""
+    """Scopes that prove nothing: where a filter looks at data, what appears may have been there with other data."""
     _known: dict[tuple[str, BlockId | None, BlockId | None], tuple[RuleHit, ...]] = field(default_factory=dict)
 
     def hits(self, before: HostGroup, after: HostGroup) -> Iterator[RuleHit]:
@@ -40,14 +39,11 @@ class Appearances:
         old = {cell.scope_id: cell for cell in before.cells}
         for new in after.cells:
             cell = old.get(new.scope_id)
-            if cell is None or new.block is None or cell.block == new.block or self._proves_nothing(new.scope_id):
+            if cell is None or new.block is None or cell.block == new.block or new.scope_id in self.by_data:
                 continue
             for hit in self._of(cell, new):
                 if not (cell_gap(cell, hit.row.key) or before.coverage.hidden_gap(hit.row.key)):
                     yield hit
-
-    def _proves_nothing(self, scope_id: str) -> bool:
-        return scope_id in self.by_data or is_detection(scope_id)
 
     def _of(self, old: Cell, new: Cell) -> tuple[RuleHit, ...]:
         key = new.scope_id, old.block, new.block

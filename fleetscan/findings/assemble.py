@@ -29,6 +29,7 @@ from fleetscan.findings.prevalence import Census, census, shape
 from fleetscan.findings.reading import Judge
 from fleetscan.findings.refused import refusals, refused_host
 from fleetscan.findings.removals import Removals, cell_gap, filtered_by_data
+from fleetscan.model.detection import is_detection
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
 from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import is_gap
@@ -97,7 +98,8 @@ def assess(
     groups = tuple(judge.groups(sweep.id))
     counted = census(group for group in groups if _is_reached(group))
     past = _Past.read(judge, baseline) if baseline else None
-    by_data = filtered_by_data(store.plan(sweep.id).scopes)
+    scopes = store.plan(sweep.id).scopes
+    by_data = filtered_by_data(scopes) | {scope_id for scope_id, _ in scopes if is_detection(scope_id)}
     work = _Work(judge, groups, counted, past, {host.id: host.groups for host in store.hosts(sweep.id)}, by_data)
     return work.assessment(sweep, baseline, approvals, today)
 
