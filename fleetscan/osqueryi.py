@@ -344,7 +344,9 @@ def main(
             return 0
         registry = load(machine_in(options.hives, options.machine))
     except FleetscanError as error:
-        sys.stderr.write(f"Error: {error}\n")
+        # Without the next step that errors carry elsewhere: whoever reads a shell's errors knows its texts by heart.
+        place = f"{error.where}: " if error.where else ""
+        sys.stderr.write(f"Error: {place}{error.what}\n")
         return EXIT_STARTUP
     shell = Shell(
         Database(registry, behaviour=behaviour),

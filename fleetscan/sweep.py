@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from fleetscan.progress import Observer
     from fleetscan.rules.load import LoadReport
     from fleetscan.store.interface import Store, Sweep, SweepId
+
+
+LOCAL = frozenset({"embedded", "recorded"})
+"""Engines that read files of this machine."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +167,10 @@ def _results(
 ) -> Iterator[HostResult]:
     plan, total = prepared.plan, len(hosts)
     limits = replace(prepared.request.limits, group_concurrency=prepared.inventory.concurrency)
+    if all(host.engine in LOCAL for host in hosts):
+        # Work for this processor, not waiting for others: more threads than processors only hold each other up, and
+        # whoever stops the sweep would wait for all of them.
+        limits = replace(limits, concurrency=min(limits.concurrency, os.cpu_count() or 1))
     if prepared.request.scheduler:
         address = prepared.request.scheduler
         return distributed.run(plan, hosts, address, limits, observer=observer, stop=stop, total=total, now=now)

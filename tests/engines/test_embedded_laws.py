@@ -140,7 +140,8 @@ def test_any_script_ends_with_an_exit_code(words: list[str]) -> None:
     code = shell.run_script(io.StringIO(" ".join(words)))
 
     assert code in (0, 1)
-    assert bool(code) == bool(err.getvalue())
+    # A script that says ``.exit N`` names its own code; any other ends with 1 if and only if an error was printed.
+    assert ".exit" in words or bool(code) == bool(err.getvalue())
 
 
 @settings(max_examples=100, deadline=None)
