@@ -25,17 +25,17 @@ from tabulate import tabulate
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from fleetscan.engines.embedded import EmbeddedEngine  # noqa: E402 - the project's root must be on the path
-from fleetscan.engines.registry_table.blind_spots import Witness  # noqa: E402
-from fleetscan.engines.registry_table.database import Database  # noqa: E402
-from fleetscan.hives.mount import Registry  # noqa: E402
-from fleetscan.hives.regf import Hive  # noqa: E402
-from fleetscan.hives.regfile import apply_reg  # noqa: E402
-from fleetscan.hives.tree import MemoryRegistry  # noqa: E402
-from fleetscan.model.host import Host, HostId  # noqa: E402
-from fleetscan.planner.plan import Answered, make_plan  # noqa: E402
-from fleetscan.rules.load import load_rules  # noqa: E402
-from tests.doubles.hive_writer import write  # noqa: E402
+from fleetscan.engines.embedded import EmbeddedEngine
+from fleetscan.engines.registry_table.blind_spots import Witness
+from fleetscan.engines.registry_table.database import Database
+from fleetscan.hives.mount import Registry
+from fleetscan.hives.regf import Hive
+from fleetscan.hives.regfile import apply_reg
+from fleetscan.hives.tree import MemoryRegistry
+from fleetscan.model.host import Host, HostId
+from fleetscan.planner.plan import Answered, make_plan
+from fleetscan.rules.load import load_rules
+from tests.doubles.hive_writer import write
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -178,7 +178,7 @@ def comparing(folder: Path, hosts: int) -> Table:
             dice.shuffle(order)
             sweep = _begin(store, hosts, day)
             for number in order:
-                result = _small(number, f"new-{number}-" if day == 2 and number in changed else f"own-{number}-")  # noqa: PLR2004
+                result = _small(number, f"new-{number}-" if day == 2 and number in changed else f"own-{number}-")  # noqa: PLR2004 - the second of two days
                 store.put(sweep, result)
                 if day != 1:
                     _insert_plain(plain, day, result)

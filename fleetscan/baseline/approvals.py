@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     from fleetscan.domain.entity import Entity, Pairs
 
 _SCOPES = ("host", "group", "fleet")
-_KEYS = frozenset("id owner reason created expires scope hosts groups entity attributes sha256".split())  # noqa: SIM905
+_KEYS = frozenset(
+    ("id", "owner", "reason", "created", "expires", "scope", "hosts", "groups", "entity", "attributes", "sha256")
+)
 _NEEDED = ("owner", "reason", "created", "expires", "entity")
 
 

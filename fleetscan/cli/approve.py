@@ -20,7 +20,19 @@ if TYPE_CHECKING:
 
 HELP = "approve a finding: owner, reason, expiry"
 DEFAULT_FILE = Path("approvals.yml")
-_COMPARED = tuple("dll function data state categories arguments path enabled sha256 uid process".split())  # noqa: SIM905
+_COMPARED = (
+    "dll",
+    "function",
+    "data",
+    "state",
+    "categories",
+    "arguments",
+    "path",
+    "enabled",
+    "sha256",
+    "uid",
+    "process",
+)
 """Attributes that an approval pins, as far as the entity has them: what is loaded and how."""
 
 
