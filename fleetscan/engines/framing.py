@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import TYPE_CHECKING, TypeGuard
 
+import msgspec
+
 from fleetscan.model.snapshot import RawAnswer, Reason
 from fleetscan.planner.plan import Answered, Failed, Statement
 
@@ -35,6 +37,7 @@ _TORN = re.compile(rb"[:a-z]*\r?\Z")
 _MANY = 8  # occurrences of a nonce that are looked at; two are right
 _MAX_ROWS = 2_000_000  # of one answer: a row of a few bytes takes some hundred once it is parsed
 _TAG = 16  # characters that the nonces of one script share, so that all are found in one pass over the output
+_DECODE = msgspec.json.Decoder(list[dict[str, str]]).decode
 _CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _MAX_DETAIL = 300
 
@@ -201,6 +204,14 @@ def parse_rows(content: bytes) -> Rows:
     """The rows of one JSON array of objects with text values. Raises ValueError in words for anything else."""
     if content.count(b"{") > _MAX_ROWS:
         raise ValueError(f"more than {_MAX_ROWS} rows")
+    try:
+        return tuple(_DECODE(content))
+    except ValueError:
+        return _parse_forgiving(content)
+
+
+def _parse_forgiving(content: bytes) -> Rows:
+    """The same at a third of the speed: for halves of surrogate pairs, and for words about what is wrong."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

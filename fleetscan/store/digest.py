@@ -12,6 +12,8 @@ import re
 import zlib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from fleetscan.errors import StoreError
 from fleetscan.model.registry import make_row
 
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
 
 RAW_LEVEL = 1  # large and rarely read: three times the speed of level 6 for a tenth more bytes
 _NOT_READABLE = re.compile("[\0\ud800-\udfff]")
+_ENCODE = msgspec.json.Encoder().encode
+_DECODE = msgspec.json.Decoder(list[list[str]]).decode
 _AMBIGUOUS = re.compile(rb'"\],\["[,\]]')
 LARGEST = 256 * 1024 * 1024
 """No record of a store grows beyond this when it is unpacked: a planted zip bomb is an error, not a full memory."""
@@ -60,12 +64,19 @@ def block_bytes(rows: Iterable[RegistryRow]) -> bytes:
             else (key, name, row.type, row.data, row.path)
         )
     cells.sort()
-    return canonical(cells)
+    try:
+        return _ENCODE(cells)  # the same bytes, in a fifth of the time
+    except UnicodeEncodeError:
+        return canonical(cells)
 
 
 def block_rows(content: bytes) -> tuple[RegistryRow, ...]:
     """The rows of a block, in canonical order; their mtime is 0."""
-    return tuple(_row(cells) for cells in parse(content))
+    try:
+        cells = _DECODE(content)
+    except ValueError:  # lone surrogates; and what is damaged, for its words
+        cells = parse(content)
+    return tuple(map(_row, cells))
 
 
 def _row(cells: list[str]) -> RegistryRow:

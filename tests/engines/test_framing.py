@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import time
 from itertools import count
 
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from fleetscan.engines.framing import Ending, Script, Transcript, parse_rows, read_transcript, survives, write_script
@@ -145,6 +146,38 @@ def test_a_host_that_repeats_markers_without_end_costs_no_more_than_its_bytes() 
 def test_rows_without_number_are_refused_before_they_are_parsed() -> None:
     with pytest.raises(ValueError, match="more than 2000000 rows"):
         parse_rows(b"[" + b"{}," * 2_000_001 + b"{}]")
+
+
+TEXTS = st.text(st.characters(codec=None), max_size=4)
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=8,
+)
+
+
+def whole(text: str) -> str:
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+
+
+@given(rows=st.lists(st.dictionaries(TEXTS, TEXTS, max_size=3), max_size=4), escaped=st.booleans())
+def test_arrays_of_rows_are_read_with_every_character(rows: list[dict[str, str]], *, escaped: bool) -> None:
+    content = json.dumps(rows, ensure_ascii=escaped).encode("utf-8", "replace")
+    read = json.loads(content)
+    assert parse_rows(content) == tuple({whole(name): whole(text) for name, text in row.items()} for row in read)
+
+
+@given(value=JSON)
+def test_anything_else_is_refused(value: object) -> None:
+    assume(not isinstance(value, list) or not all(isinstance(row, dict) for row in value))
+    with pytest.raises(ValueError, match="not an array of rows"):
+        parse_rows(json.dumps(value).encode())
+
+
+@given(row=st.dictionaries(TEXTS, st.none() | st.integers() | st.lists(TEXTS, max_size=1), min_size=1, max_size=3))
+def test_a_cell_that_is_no_text_is_refused(row: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="not an array of rows"):
+        parse_rows(json.dumps([{"a": "x"}, row]).encode())
 
 
 def test_halves_of_characters_are_replaced() -> None:

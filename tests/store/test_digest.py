@@ -59,6 +59,23 @@ def test_rows_are_read_back_all_of_them(rows: list[RegistryRow]) -> None:
     assert block_bytes(loaded) == block_bytes(rows)
 
 
+def cells_of(row: RegistryRow) -> list[str]:
+    """A row as it stands in a block."""
+    return [row.key, row.name, row.type, row.data, *([] if row.path == f"{row.key}\\{row.name}" else [row.path])]
+
+
+@given(rows=ROWS)
+def test_the_bytes_of_a_block_are_canonical_json(rows: list[RegistryRow]) -> None:
+    assert block_bytes(rows) == canonical(sorted(map(cells_of, rows)))
+
+
+def test_every_character_is_written_as_canonical_json_writes_it() -> None:
+    planes = "".join(map(chr, [*range(0xD800), *range(0xE000, 0x11000), 0x1F600, 0x10FFFF]))
+    row = RegistryRow("K", planes, "REG_SZ", planes[::-1])
+    assert block_bytes([row]) == canonical([cells_of(row)])
+    assert block_rows(block_bytes([row]))[0].name == planes
+
+
 TRAPS = st.lists(st.sampled_from(['"', "\\", "],[", ",", "]", "[", "x"]), max_size=6).map("".join)
 """Texts that look like the end of a row."""
 
