@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import cast
 
 SUBKEY = "subkey"
 """Type of a row that stands for a subkey (osquery's word)."""
@@ -129,4 +128,4 @@ def make_row(key: str, name: str, kind: str, data: str, path: str, mtime: int = 
     """A row in a third of the time: a frozen dataclass sets each field past its own guard; rows come in millions."""
     row = _Unfrozen(key, name, kind, data, path, mtime)
     row.__class__ = RegistryRow  # type: ignore[assignment]
-    return cast("RegistryRow", row)
+    return row  # type: ignore[return-value]

@@ -14,7 +14,7 @@ from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.content import Content, content_of, microseconds, moment, parse_facts, parse_status, status_words
-from fleetscan.store.digest import RAW_LEVEL, canonical, pack, readable, sha256
+from fleetscan.store.digest import canonical, pack, readable, sha256
 from fleetscan.store.interface import SweepId
 
 if TYPE_CHECKING:
@@ -282,8 +282,7 @@ class Writer:
             schema.tree,
             {content.tree: lambda: {"complete": int(content.complete), "covered": int(content.covered)}},
         )[content.tree]
-        has_cells = self.database.driver_sql("SELECT 1 FROM cell WHERE tree = ? LIMIT 1")
-        if content.cells and connection.exec_driver_sql(has_cells, (number,)).first() is None:
+        if content.cells:  # also of a tree that is there but not remembered: that is rare, and asking costs as much
             self._cells(connection, content, number)
         return number
 
@@ -408,7 +407,7 @@ def _block_row(content: bytes, rows: int) -> Callable[[], Row]:
 
 
 def _raw_row(content: bytes) -> Callable[[], Row]:
-    return lambda: {"size": len(content), "content": pack(content, RAW_LEVEL)}
+    return lambda: {"size": len(content), "content": pack(content)}
 
 
 def status_row(record: bytes) -> Row:

@@ -16,6 +16,7 @@ from fleetscan.model.snapshot import Reason
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
+from fleetscan.transport.readahead import read_ahead
 from fleetscan.transport.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -187,7 +188,7 @@ def _socket(
     destination: Destination, below: paramiko.Transport | None, seconds: float
 ) -> socket.socket | paramiko.Channel:
     if below is None:
-        return socket.create_connection((destination.host, destination.port), timeout=seconds)
+        return read_ahead(socket.create_connection((destination.host, destination.port), timeout=seconds))
     return below.open_channel("direct-tcpip", (destination.host, destination.port), ("127.0.0.1", 0), timeout=seconds)
 
 
