@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from fleetscan.findings.compare import HostDiff
     from fleetscan.findings.model import FleetChange, RuleHit
     from fleetscan.findings.reading import HitFinder, HostGroup
+    from fleetscan.findings.refused import Refusal
     from fleetscan.model.host import HostId
     from fleetscan.queries import Query
     from fleetscan.store.interface import Baseline, Store, Sweep
@@ -116,7 +117,7 @@ class _Past:
     golden: tuple[HostGroup, ...]
     own_past: bool
     listed: frozenset[HostId]
-    refused: Mapping[HostId, str]
+    refused: Mapping[HostId, Refusal]
     """Hosts whose key was refused then."""
 
     @classmethod
@@ -481,8 +482,8 @@ def _with_hits(known: Mapping[Ident, Matter], group: HostGroup, hits: Iterable[R
     return {**known, **changed} if changed else known
 
 
-def _refusal(host: HostId, why: str) -> Mapping[Ident, Matter]:
-    judged = refused_host(host, why)
+def _refusal(host: HostId, refused: Refusal) -> Mapping[Ident, Matter]:
+    judged = refused_host(host, refused)
     return {judged.entity.ident: Matter(judged)}
 
 

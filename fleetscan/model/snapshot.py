@@ -22,7 +22,10 @@ class Reason(StrEnum):
     REFUSED = "refused"
     TIMEOUT = "timeout"
     AUTH = "auth"
-    HOST_KEY = "host key"
+    HOST_KEY_UNKNOWN = "host key unknown"  # never pinned: nobody has vouched for this host yet
+    HOST_KEY_CHANGED = "host key changed"
+    HOST_KEY_REVOKED = "host key revoked"
+    HOST_KEY = "host key"  # any of the three, in stores and recordings that did not tell them apart
     NO_OSQUERY = "no osquery"
     OSQUERY_ERROR = "osquery error"
     DENYLISTED = "denylisted"
@@ -41,6 +44,10 @@ class Reason(StrEnum):
     NOT_ASKED = "not asked"
     NOT_ANSWERABLE = "not answerable"  # a detection: the host, or its hives, have no such table or column
     INTERNAL = "internal error"  # a bug of fleetscan; its debug log holds the traceback
+
+
+KEY_REFUSALS = frozenset({Reason.HOST_KEY_UNKNOWN, Reason.HOST_KEY_CHANGED, Reason.HOST_KEY_REVOKED, Reason.HOST_KEY})
+"""The host was refused because of its key, before anything was asked of it."""
 
 
 @dataclass(frozen=True, slots=True)

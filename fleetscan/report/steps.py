@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fleetscan.model.finding import FindingState
-from fleetscan.model.snapshot import Reason
+from fleetscan.model.snapshot import KEY_REFUSALS, Reason
 from fleetscan.report.escape import visible
 
 if TYPE_CHECKING:
@@ -74,13 +74,19 @@ def _for_finding(document: Document, finding: Finding) -> Iterator[Step]:
 
 def _for_lost_hosts(document: Document, lost: list[HostReport]) -> Iterator[Step]:
     reach = reach_option(document)
-    strangers = [host for host in lost if host.unreachable == Reason.HOST_KEY]
-    if strangers:
+    changed = [host for host in lost if host.unreachable in KEY_REFUSALS - {Reason.HOST_KEY_UNKNOWN}]
+    if changed:
         yield Step(
-            f"{_hosts(strangers)} showed an unknown or changed host key: compare it before you trust it.",
-            f"fleetscan hosts trust{reach} --limit {_word(strangers[0].name)}",
+            f"{_hosts(changed)} showed another host key than before: find out why; this shows what to compare.",
+            f"fleetscan hosts trust{reach} --limit {_word(changed[0].name)}",
         )
-    others = [host for host in lost if host.unreachable != Reason.HOST_KEY]
+    new = [host for host in lost if host.unreachable == Reason.HOST_KEY_UNKNOWN]
+    if new:
+        yield Step(
+            f"{_hosts(new)} showed a host key that nobody has pinned yet: compare it before you trust it.",
+            f"fleetscan hosts trust{reach} --limit {_word(new[0].name)}",
+        )
+    others = [host for host in lost if host.unreachable not in KEY_REFUSALS]
     if others and reach.startswith(" --hives"):
         yield Step(f"{_hosts(others)} gave nothing: collect its hives again, then sweep.", f"fleetscan sweep{reach}")
     elif others:

@@ -33,7 +33,7 @@ _REASONS: tuple[tuple[type[BaseException], str, Reason], ...] = (
     (AuthenticationException, "timeout", Reason.TIMEOUT),
     # Also for servers that hang up instead of saying no: asking again would lock the account all the same.
     (AuthenticationException, "", Reason.AUTH),
-    (BadHostKeyException, "", Reason.HOST_KEY),
+    (BadHostKeyException, "", Reason.HOST_KEY_CHANGED),
     (IncompatiblePeer, "", Reason.PROTOCOL),
     (SSHException, "timeout", Reason.TIMEOUT),
     (SSHException, "timed out", Reason.TIMEOUT),

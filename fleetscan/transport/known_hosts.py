@@ -84,6 +84,7 @@ class KnownHosts:
     def __init__(self, texts: Iterable[str] = ()) -> None:
         """Read the texts; lines that are no entry are passed over, so that they can pin nothing."""
         self._plain: dict[str, list[PinnedKey]] = defaultdict(list)
+        self._names: dict[PinnedKey, list[str]] = defaultdict(list)
         # Trying thousands of hashed names takes milliseconds; a connection asks twice, a jump host for every host.
         self._asked: dict[str, tuple[PinnedKey, ...]] = {}
         self._tried: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
@@ -98,6 +99,10 @@ class KnownHosts:
             found = (*self._plain.get(name, ()), *(key for names, key in self._tried if names.matches(name)))
             self._asked[name] = tuple(dict.fromkeys(found))
         return self._asked[name]
+
+    def names(self, key: PinnedKey) -> tuple[str, ...]:
+        """The names under which a key is pinned, as far as they can be read: not hashed, and no patterns."""
+        return tuple(dict.fromkeys(self._names.get(key, ())))
 
     def judge(self, name: str, shown: PinnedKey) -> Trust:
         """Is the shown key the host's?"""
@@ -135,6 +140,7 @@ class KnownHosts:
         else:
             for name in names.split(","):
                 self._plain[name].append(key)
+                self._names[key].append(name)
             return
         (self._revoked if marker else self._tried).append((entry, key))
 

@@ -78,19 +78,14 @@ class SshTransport:
         """
         stop = self._stop
         with ExitStack() as stack:
-            below = stack.enter_context(self._hop((*destination.jumps, destination)[0], None, deadline))
-            for hop in (*destination.jumps, destination)[1:]:
-                below = stack.enter_context(self._hop(hop, below, deadline))
-            yield Connection(below, str(destination), stop)
+            below = self._jumped(stack, destination, deadline)
+            yield Connection(stack.enter_context(self._hop(destination, below, deadline)), str(destination), stop)
 
     def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
         """The key that a host shows, without trusting it and without logging in; jumps must be trusted already."""
         with ExitStack() as stack:
-            below: paramiko.Transport | None = None
-            for hop in destination.jumps:
-                below = stack.enter_context(self._hop(hop, below, deadline))
-            transport = stack.enter_context(self._negotiated(destination, below, (), deadline))
-            return _key_of(transport)
+            below = self._jumped(stack, destination, deadline)
+            return _key_of(stack.enter_context(self._negotiated(destination, below, (), deadline)))
 
     def pins(self, files: tuple[Path, ...]) -> KnownHosts:
         """The pinned keys of these files, read again only when one of them changed."""
@@ -101,19 +96,26 @@ class SshTransport:
                 known = self._pins[files] = (state, read_known_hosts(files))
             return known[1]
 
+    def _jumped(self, stack: ExitStack, destination: Destination, deadline: float) -> paramiko.Transport | None:
+        """The transport of the last jump host, None without any; a jump that fails is named."""
+        below: paramiko.Transport | None = None
+        for hop in destination.jumps:
+            try:
+                below = stack.enter_context(self._hop(hop, below, deadline))
+            except TransportError as error:
+                what = f"jump host {hop}: {error.what}"
+                raise TransportError(error.reason, what, where=str(destination), hint=error.hint) from error
+        return below
+
     @contextmanager
     def _hop(
         self, destination: Destination, below: paramiko.Transport | None, deadline: float
     ) -> Iterator[paramiko.Transport]:
         pins = self.pins(destination.known_hosts)
-        pinned = pins.keys(destination.known_as)
-        if not pinned:
-            raise _untrusted(Trust.UNKNOWN, destination, "")
-        with self._negotiated(destination, below, pinned, deadline) as transport:
-            shown = _key_of(transport)
-            trust = pins.judge(destination.known_as, shown)
-            if trust is not Trust.KNOWN:
-                raise _untrusted(trust, destination, shown.fingerprint)
+        with self._negotiated(destination, below, pins.keys(destination.known_as), deadline) as transport:
+            # Up to here only keys were exchanged. A host that cannot be reached says so by itself, pinned or not; one
+            # that can and is not trusted learns nothing: not who asks, nor with which keys.
+            _require_trust(pins, destination, _key_of(transport))
             transport.auth_timeout = _left(destination, deadline)
             with mapped(str(destination), "logging in"):
                 self._log_in(transport, destination)
@@ -188,7 +190,11 @@ def _socket(
     destination: Destination, below: paramiko.Transport | None, seconds: float
 ) -> socket.socket | paramiko.Channel:
     if below is None:
-        return read_ahead(socket.create_connection((destination.host, destination.port), timeout=seconds))
+        sock = socket.create_connection((destination.host, destination.port), timeout=seconds)
+        # A session is a dozen small messages that wait for each other: held back until the last one is acknowledged,
+        # each costs up to 40 ms.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        return read_ahead(sock)
     return below.open_channel("direct-tcpip", (destination.host, destination.port), ("127.0.0.1", 0), timeout=seconds)
 
 
@@ -203,7 +209,10 @@ def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], sec
 
 
 def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> None:
-    """Ask for the types of key that are pinned, so that a server with several keys shows one that can be checked."""
+    """Ask for the types of key that are pinned, so that a server with several keys shows one that can be checked.
+
+    The other types come after them: a server that no longer has a pinned one then shows which key it has instead.
+    """
     types: list[str] = []
     for key in pinned:
         types += _RSA_SIGNATURES if key.type == "ssh-rsa" else (key.type,)
@@ -211,9 +220,7 @@ def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> Non
     # Authenticated ciphers first: the library checks the separate code of the others byte by byte in Python, which
     # costs more processor time than all the rest of a session.
     options.ciphers = sorted(options.ciphers, key=lambda name: "gcm" not in name)
-    known = [name for name in dict.fromkeys(types) if name in options.key_types]
-    if known:
-        options.key_types = known
+    options.key_types = sorted(options.key_types, key=lambda name: name not in types)
 
 
 def _key_of(transport: paramiko.Transport) -> PinnedKey:
@@ -221,14 +228,29 @@ def _key_of(transport: paramiko.Transport) -> PinnedKey:
     return PinnedKey(key.get_name(), key.asbytes())
 
 
-def _untrusted(trust: Trust, destination: Destination, shown: str) -> TransportError:
-    what = {
-        Trust.UNKNOWN: "its host key is not pinned",
-        Trust.CHANGED: f"its host key changed, it shows {shown}",
-        Trust.REVOKED: f"it shows the revoked key {shown}",
+def _require_trust(pins: KnownHosts, destination: Destination, key: PinnedKey) -> None:
+    """Raises TransportError, with the key that was shown, unless it is pinned for this server."""
+    trust = pins.judge(destination.known_as, key)
+    if trust is Trust.KNOWN:
+        return
+    shown = f"{key.type} {key.fingerprint}"
+    mend = f"find out why; then mend {destination.pin_file}"
+    reason, what, hint = {
+        Trust.UNKNOWN: (
+            Reason.HOST_KEY_UNKNOWN,
+            f"its host key is not pinned, it shows {shown}{_also(pins.names(key))}",
+            "fleetscan hosts trust",
+        ),
+        Trust.CHANGED: (Reason.HOST_KEY_CHANGED, f"its host key changed, it shows {shown}", mend),
+        Trust.REVOKED: (Reason.HOST_KEY_REVOKED, f"it shows the revoked key {shown}", mend),
     }[trust]
-    hint = "fleetscan hosts trust" if trust is Trust.UNKNOWN else f"find out why; then mend {destination.pin_file}"
-    return TransportError(Reason.HOST_KEY, what, where=str(destination), hint=hint)
+    raise TransportError(reason, what, where=str(destination), hint=hint)
+
+
+def _also(names: tuple[str, ...]) -> str:
+    """Where else a key is pinned: a host that moved to another address is known by its old one."""
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return f", which is pinned for {names[0]}{more}" if names else ""
 
 
 class Connection:

@@ -22,7 +22,7 @@ from fleetscan.engines.interface import Answers
 from fleetscan.model.host import Host, HostId
 from fleetscan.model.registry import HKLM
 from fleetscan.model.scope import Scope
-from fleetscan.model.snapshot import Complete, Reason, Unreachable
+from fleetscan.model.snapshot import KEY_REFUSALS, Complete, Reason, Unreachable
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement, make_plan
 from fleetscan.progress import HostFinished, HostRetried, HostStarted, SweepEnded, SweepStarted
 
@@ -158,7 +158,7 @@ def test_attempts_are_bounded_and_some_reasons_are_final(reason: Reason) -> None
 
 
 def test_a_refused_login_is_never_repeated() -> None:
-    assert not RETRYABLE & {Reason.AUTH, Reason.HOST_KEY, Reason.DENYLISTED}
+    assert not RETRYABLE & {Reason.AUTH, Reason.DENYLISTED, *KEY_REFUSALS}
 
 
 @given(st.integers(1, 200), st.floats(0.01, 10), st.floats(10, 60), st.integers())

@@ -118,8 +118,57 @@ def test_a_jump_host_is_pinned_as_well(ssh_fleet: Fleet, tmp_path: Path) -> None
     (tmp_path / "known").write_text("".join(f"{line}\n" for line in lines if f"[{first}]" not in line))
     answer = ask(ssh_fleet.host(third, proxy_jump=f"{first}:{ssh_fleet.port}", known_hosts=str(tmp_path / "known")))
     assert isinstance(answer, Failed)
-    assert answer.reason == Reason.HOST_KEY
-    assert first in answer.detail
+    assert answer.reason == Reason.HOST_KEY_UNKNOWN
+    assert f"[{third}]:{ssh_fleet.port}: jump host [{first}]:{ssh_fleet.port}: its host key" in answer.detail
+
+
+def pins(fleet: Fleet, folder: Path, *kinds: str, address: str) -> str:
+    """A file that pins keys of these files of the server for an address."""
+    keys = (" ".join((fleet.folder / f"{kind}.pub").read_text().split()[:2]) for kind in kinds)
+    path = folder / "known"
+    path.write_text("".join(f"[{address}]:{fleet.port} {key}\n" for key in keys))
+    return str(path)
+
+
+@pytest.mark.parametrize("kinds", [("host_rsa",), ("host_rsa", "host_ed25519"), ("ca", "host_rsa")])
+def test_of_several_host_keys_a_pinned_one_is_asked_for(
+    ssh_fleet: Fleet, tmp_path: Path, kinds: tuple[str, ...]
+) -> None:
+    address = ssh_fleet.addresses[0]
+    known = pins(ssh_fleet, tmp_path, *kinds, address=address)
+    expected = Answered if "ca" not in kinds else Failed  # another ed25519 key is pinned, and both types are asked for
+    assert isinstance(ask(ssh_fleet.host(address, known_hosts=known)), expected)
+
+
+def test_a_server_without_the_pinned_type_of_key_has_changed(ssh_fleet: Fleet, tmp_path: Path) -> None:
+    address = ssh_fleet.addresses[0]
+    words = ["ssh-keygen", "-q", "-t", "ecdsa", "-N", "", "-f", str(tmp_path / "gone")]
+    subprocess.run(words, check=True, capture_output=True)
+    gone = " ".join((tmp_path / "gone.pub").read_text().split()[:2])
+    (tmp_path / "known").write_text(f"[{address}]:{ssh_fleet.port} {gone}\n")
+    answer = ask(ssh_fleet.host(address, known_hosts=str(tmp_path / "known")))
+    assert isinstance(answer, Failed)
+    assert answer.reason == Reason.HOST_KEY_CHANGED
+    assert "it shows ssh-ed25519 SHA256:" in answer.detail
+
+
+def test_a_host_that_moved_to_another_address_is_known_by_its_old_one(ssh_fleet: Fleet, tmp_path: Path) -> None:
+    old, new = ssh_fleet.addresses[:2]
+    answer = ask(ssh_fleet.host(new, known_hosts=pins(ssh_fleet, tmp_path, "host_ed25519", address=old)))
+    assert isinstance(answer, Failed)
+    assert answer.reason == Reason.HOST_KEY_UNKNOWN
+    assert f"which is pinned for [{old}]:{ssh_fleet.port}" in answer.detail
+
+
+def test_openssh_sees_no_login_from_who_does_not_trust_it(ssh_fleet: Fleet, tmp_path: Path) -> None:
+    log = ssh_fleet.folder / "sshd.log"
+    before = log.stat().st_size
+    ask(ssh_fleet.host(ssh_fleet.addresses[0], known_hosts=str(tmp_path / "none")))
+    end = time.monotonic() + 5
+    while "[preauth]" not in (said := log.read_bytes()[before:].decode()) and time.monotonic() < end:
+        time.sleep(0.05)
+    [line] = (line for line in said.splitlines() if "[preauth]" in line)
+    assert "user" not in line
 
 
 def test_ssh_config_names_the_host(ssh_fleet: Fleet, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import threading
 import time
 from typing import TYPE_CHECKING
@@ -12,11 +13,14 @@ from fleetscan.engines.osqueryi import OsqueryiEngine, command_line, shell_of
 from fleetscan.model.snapshot import Reason
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.known_hosts import fingerprint
 from fleetscan.transport.ssh import SshTransport
 from tests.doubles.fault_server import raw_server
 from tests.doubles.shell import ROWS
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fleetscan.model.host import Host
     from tests.engines.conftest import Faults
 
@@ -96,6 +100,19 @@ def test_what_was_answered_before_a_hang_is_kept(faults: Faults) -> None:
     assert reason(answers[-1]) == Reason.DEADLINE
 
 
+def pinned(faults: Faults, name: str, *, key: str = "") -> dict[str, str]:
+    """The setting of a file that pins the server's key, or another one, for one name."""
+    path = faults.folder / f"known_{name.strip('[]').replace(':', '_')}"
+    path.write_text(f"{name} {key or faults.server.host_key}\n")
+    return {"known_hosts": str(path)}
+
+
+@pytest.fixture(params=["pinned", "unknown"])
+def is_pinned(request: pytest.FixtureRequest) -> bool:
+    """A host that cannot be reached says why, whether or not its key was ever pinned."""
+    return bool(request.param == "pinned")
+
+
 @pytest.mark.parametrize(
     ("hello", "then", "expected"),
     [
@@ -107,41 +124,77 @@ def test_what_was_answered_before_a_hang_is_kept(faults: Faults) -> None:
     ],
     ids=["no banner", "no key exchange", "not SSH", "hangs up", "hangs up after its banner"],
 )
-def test_servers_that_never_come_to_the_point(faults: Faults, hello: bytes, then: str, expected: Reason) -> None:
+def test_servers_that_never_come_to_the_point(
+    faults: Faults, *, is_pinned: bool, hello: bytes, then: str, expected: Reason
+) -> None:
     with raw_server(hello, close=then == "close") as port:
-        (faults.folder / "known_raw").write_text(f"[127.0.0.1]:{port} {faults.server.host_key}\n")
-        host = faults.host("x", port=port, known_hosts=str(faults.folder / "known_raw"), connect_timeout=1.0)
-        assert reason(ask(host)[0]) == expected
+        pins = pinned(faults, f"[127.0.0.1]:{port if is_pinned else 1}")
+        assert reason(ask(faults.host("x", port=port, connect_timeout=1.0, **pins))[0]) == expected
 
 
-def test_a_port_where_nobody_listens_is_refused(faults: Faults) -> None:
-    (faults.folder / "known_none").write_text(f"[127.0.0.1]:1 {faults.server.host_key}\n")
-    host = faults.host("x", port=1, known_hosts=str(faults.folder / "known_none"))
-    assert reason(ask(host)[0]) == Reason.REFUSED
+def test_a_port_where_nobody_listens_is_refused(faults: Faults, *, is_pinned: bool) -> None:
+    pins = pinned(faults, "[127.0.0.1]:1" if is_pinned else "another")
+    assert reason(ask(faults.host("x", port=1, **pins))[0]) == Reason.REFUSED
 
 
-def test_a_name_that_does_not_resolve_is_a_matter_of_dns(faults: Faults) -> None:
-    (faults.folder / "known_dns").write_text(f"no-such-host.invalid {faults.server.host_key}\n")
-    host = faults.host("x", address="no-such-host.invalid", port=22, known_hosts=str(faults.folder / "known_dns"))
-    assert reason(ask(host)[0]) == Reason.DNS
+def test_a_name_that_does_not_resolve_is_a_matter_of_dns(faults: Faults, *, is_pinned: bool) -> None:
+    pins = pinned(faults, "no-such-host.invalid" if is_pinned else "another")
+    assert reason(ask(faults.host("x", address="no-such-host.invalid", port=22, **pins))[0]) == Reason.DNS
 
 
-def test_a_changed_host_key_is_refused_before_anyone_logs_in(faults: Faults) -> None:
-    other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvKJLaNSmiWFHRrOYDLd8dHcPYzq5lVqTQcGhuBgpf2"
-    (faults.folder / "known_other").write_text(f"[127.0.0.1]:{faults.server.port} {other}\n")
-    before = len(faults.server.log.logins)
-    answer = ask(faults.host("good", known_hosts=str(faults.folder / "known_other")))[0]
-    assert reason(answer) == Reason.HOST_KEY
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBvKJLaNSmiWFHRrOYDLd8dHcPYzq5lVqTQcGhuBgpf2"
+
+
+@pytest.mark.parametrize(
+    ("lines", "expected", "words", "way_out"),
+    [
+        ("", Reason.HOST_KEY_UNKNOWN, "its host key is not pinned, it shows {shown} ", "fleetscan hosts trust"),
+        ("{name} {other}", Reason.HOST_KEY_CHANGED, "its host key changed, it shows {shown} ", "find out why"),
+        ("{name} {key}\n@revoked * {key}", Reason.HOST_KEY_REVOKED, "shows the revoked key {shown} ", "find out why"),
+        ("@revoked * {key}", Reason.HOST_KEY_REVOKED, "shows the revoked key {shown} ", "find out why"),
+        ("old-name {key}", Reason.HOST_KEY_UNKNOWN, "it shows {shown}, which is pinned for old-name (", "hosts trust"),
+        ("a {key}\nb,c {key}", Reason.HOST_KEY_UNKNOWN, "{shown}, which is pinned for a and 2 more (", "hosts trust"),
+        (
+            "127.0.0.1 {key}",
+            Reason.HOST_KEY_UNKNOWN,
+            "it shows {shown}, which is pinned for 127.0.0.1 (",
+            "hosts trust",
+        ),
+    ],
+    ids=["unknown", "changed", "revoked", "revoked and never pinned", "moved", "shared", "pinned for another port"],
+)
+def test_an_untrusted_key_is_told_and_nobody_logs_in(
+    faults: Faults, tmp_path: Path, lines: str, expected: Reason, words: str, way_out: str
+) -> None:
+    """The server sees a key exchange and a hang-up: no user, no key, no password."""
+    name, key = f"[127.0.0.1]:{faults.server.port}", faults.server.host_key
+    (tmp_path / "pins").write_text(lines.format(name=name, key=key, other=OTHER_KEY))
+    log = faults.server.log
+    before = len(log.logins), len(log.commands)
+    connected = len(log.connections)
+    host = faults.host(
+        "password", known_hosts=str(tmp_path / "pins"), identity_file=None, password_env="FLEET_PASSWORD"
+    )
+    engine = OsqueryiEngine(SshTransport(Credentials({"FLEET_PASSWORD": "correct horse"})))
+    answer = ask(host, engine=engine)[0]
     assert isinstance(answer, Failed)
-    assert "host key changed" in answer.detail
-    assert len(faults.server.log.logins) == before
+    assert answer.reason is expected
+    assert words.format(shown=f"ssh-ed25519 {fingerprint(base64.b64decode(key.split()[1]))}") in answer.detail
+    assert way_out in answer.detail
+    assert len(log.connections) == connected + 1
+    assert (len(log.logins), len(log.commands)) == before
 
 
-def test_an_unknown_host_key_is_refused_with_the_way_out(faults: Faults) -> None:
-    answer = ask(faults.host("good", known_hosts=str(faults.folder / "nothing")))[0]
-    assert isinstance(answer, Failed)
-    assert answer.reason == Reason.HOST_KEY
-    assert "fleetscan hosts trust" in answer.detail
+def test_no_passphrase_is_asked_for_before_the_host_is_trusted(faults: Faults, tmp_path: Path) -> None:
+    asked: list[str] = []
+
+    def prompt(text: str) -> str:
+        asked.append(text)
+        return ""
+
+    host = faults.host("good", known_hosts=str(tmp_path / "none"), identity_file=str(tmp_path / "no-such-key"))
+    answer = ask(host, engine=OsqueryiEngine(SshTransport(Credentials({}, ask=prompt))))[0]
+    assert (reason(answer), asked) == (Reason.HOST_KEY_UNKNOWN, [])
 
 
 def test_a_password_comes_from_the_named_variable_only_and_is_never_shown(faults: Faults) -> None:

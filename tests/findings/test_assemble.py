@@ -224,9 +224,27 @@ def test_an_approval_of_one_file_holds_while_triage_saw_that_file(
     assert only(assessed(store, sweep, approvals=[pinned])).state is state
 
 
+@pytest.mark.parametrize(
+    ("reason", "severity", "what"),
+    [
+        (Reason.HOST_KEY_UNKNOWN, Severity.LOW, What.NEW),
+        (Reason.HOST_KEY_CHANGED, Severity.HIGH, What.SUSPICIOUS),
+        (Reason.HOST_KEY_REVOKED, Severity.HIGH, What.SUSPICIOUS),
+        (Reason.HOST_KEY, Severity.HIGH, What.SUSPICIOUS),  # as stored before the three were told apart
+    ],
+)
+def test_a_changed_key_is_a_sign_of_somebody_in_between_and_a_new_one_is_not(
+    store: Store, reason: Reason, severity: Severity, what: What
+) -> None:
+    sweeps = [put_sweep(store, {"a": BOTH}), put_sweep(store, {"a": Unreachable(reason, "told why")}, day=1)]
+    for found in (only(assessed(store, sweeps[1])), only(assessed(store, sweeps[1], sweeps[0]))):
+        assert (found.severity, found.what, found.is_open) == (severity, what, True)
+        assert "told why" in found.why[0]
+
+
 def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
-    unpinned = Unreachable(Reason.HOST_KEY, "its host key is not pinned")
-    changed = Unreachable(Reason.HOST_KEY, "its host key changed, it shows SHA256:x")
+    unpinned = Unreachable(Reason.HOST_KEY_UNKNOWN, "its host key is not pinned, it shows SHA256:y")
+    changed = Unreachable(Reason.HOST_KEY_CHANGED, "its host key changed, it shows SHA256:x")
     sweeps = [
         put_sweep(store, {"a": answer, "b": BOTH}, day=day)
         for day, answer in enumerate((unpinned, unpinned, changed, BOTH, unpinned, None))
@@ -236,7 +254,7 @@ def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
     assert (found.entity.kind, found.host, found.severity, found.state) == (
         "host_key",
         "a",
-        Severity.HIGH,
+        Severity.LOW,
         FindingState.NO_BASELINE,
     )
     assert (first.exit_code, first.is_complete) == (ExitCode.FINDINGS, False)
@@ -248,6 +266,7 @@ def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
         FindingState.NEW,
         FindingState.NOT_COMPARABLE,
     ]
+    assert later[1].severity is Severity.HIGH
     assert {one.fingerprint for one in later} == {found.fingerprint}
     accepted = Approval(
         id="k",
@@ -258,7 +277,7 @@ def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
         scope="host",
         kind="host_key",
         identity=(("host", "a"),),
-        attributes=(("state", "its host key is not pinned"),),
+        attributes=(("state", "its host key is not pinned, it shows SHA256:y"),),
         hosts=("a",),
     )
     states = [only(assessed(store, sweep, approvals=[accepted])).state for sweep in sweeps[1:3]]

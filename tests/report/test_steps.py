@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleetscan.cli.main import VERBS, build_parser
+from fleetscan.model.snapshot import KEY_REFUSALS
 from fleetscan.report.steps import next_steps
 
 if TYPE_CHECKING:
-    from fleetscan.report.document import Document
+    from fleetscan.report.document import Document, HostReport
 
 
 def test_every_command_starts_with_a_verb_of_this_program(document: Document) -> None:
@@ -31,12 +32,24 @@ def test_a_sweep_without_baseline_is_told_how_to_make_one(silent: Document) -> N
     assert not any("baseline create" in step.command for step in next_steps(silent))
 
 
-def test_a_changed_host_key_is_to_be_compared_not_trusted_blindly(document: Document) -> None:
-    lost = document.hosts[-1]
-    stranger = replace(lost, scopes=tuple(replace(scope, reason="host key") for scope in lost.scopes))
+def refused(host: HostReport, name: str, reason: str) -> HostReport:
+    return replace(host, name=name, scopes=tuple(replace(scope, reason=reason) for scope in host.scopes))
+
+
+@pytest.mark.parametrize("reason", sorted(KEY_REFUSALS))
+def test_a_refused_host_key_is_to_be_compared_not_trusted_blindly(document: Document, reason: str) -> None:
+    stranger = refused(document.hosts[-1], "srv-03", reason)
     step = next(step for step in next_steps(replace(document, hosts=(stranger,))) if "trust" in step.command)
     assert step.command == "fleetscan hosts trust -i inventory/demo.yml --limit srv-03"
     assert "compare" in step.why
+
+
+def test_a_changed_host_key_comes_before_one_that_was_never_pinned(document: Document) -> None:
+    lost = document.hosts[-1]
+    hosts = (refused(lost, "new", "host key unknown"), refused(lost, "other", "host key changed"))
+    told = [step for step in next_steps(replace(document, hosts=hosts)) if "trust" in step.command]
+    assert [step.command.split()[-1] for step in told] == ["other", "new"]
+    assert ["find out why" in step.why for step in told] == [True, False]
 
 
 def test_a_hostile_host_name_stays_one_word_of_the_command(document: Document) -> None:

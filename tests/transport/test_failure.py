@@ -15,7 +15,7 @@ from fleetscan.transport.failure import TransportError, mapped, reason_of
 EXPECTED = {
     "AuthenticationException": Reason.AUTH,
     "BadAuthenticationType": Reason.AUTH,
-    "BadHostKeyException": Reason.HOST_KEY,
+    "BadHostKeyException": Reason.HOST_KEY_CHANGED,
     "ChannelException": Reason.CONNECTION,
     "ConfigParseError": Reason.CONNECTION,
     "CouldNotCanonicalize": Reason.CONNECTION,

@@ -55,6 +55,14 @@ def test_a_shown_key_is_judged_by_what_is_pinned(lines: str, name: str, trust: T
     assert KnownHosts([lines]).judge(name, KEY) is trust
 
 
+def test_a_key_is_known_by_every_name_that_can_be_read() -> None:
+    lines = (
+        f"ws1,[ws1]:2222 {text(KEY)}\n*.corp {text(KEY)}\nws1 {text(KEY)}\nws2 {text(OTHER)}\n@revoked ws3 {text(KEY)}"
+    )
+    assert KnownHosts([lines]).names(KEY) == ("ws1", "[ws1]:2222")
+    assert KnownHosts([lines]).names(RSA) == ()
+
+
 @given(st.text(max_size=120))
 def test_no_line_breaks_the_reader_or_pins_by_accident(line: str) -> None:
     assert KnownHosts([line]).judge("ws1", KEY) is Trust.UNKNOWN
