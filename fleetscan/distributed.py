@@ -6,11 +6,16 @@ batch whose worker dies is given to another one; nothing is stored on workers, r
 
 from __future__ import annotations
 
-from collections import deque
-from dataclasses import replace
+import logging
+import threading
+import time
+from collections import Counter, deque
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fleetscan import __version__
 from fleetscan.dispatcher import Dispatcher
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import SettingsError
@@ -19,7 +24,6 @@ from fleetscan.planner.detections import detection_scopes
 from fleetscan.progress import HostFinished, HostStarted, SweepEnded, SweepStarted
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from distributed import Client, Future
@@ -30,14 +34,19 @@ if TYPE_CHECKING:
     from fleetscan.progress import Observer
 
 BATCH = 16
-"""Hosts in one task: small, so that results stream and a lost worker costs little."""
+"""Most hosts in one task: few, so that results stream and a lost worker costs little."""
 
-AHEAD = 4
-"""Batches per worker that wait or run: memory does not grow with the fleet."""
+AHEAD = 2
+"""Batches that wait or run for each that a site's workers can take at once."""
 
 RETRIES = 3
+PATIENCE = 30.0
+"""Seconds that hosts wait for a worker of their site, and a sweep for a scheduler that is gone."""
+
 _CONNECT_SECONDS = "5s"
 _TICK = 0.5
+_GRACE = 5.0  # after the overall deadline, for what workers had until then
+_LOOKAHEAD = 1000  # hosts of a full group that are passed over in search of others
 
 
 def run(
@@ -51,7 +60,18 @@ def run(
     total: int | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Iterator[HostResult]:
-    """A result for every host, as ``Dispatcher.run`` gives; hosts of a batch that no worker could finish say so."""
+    """A result for every host, as ``Dispatcher.run`` gives; hosts that no worker could ask say so."""
+    with _connected(address) as client:
+        _check_workers(client)
+        observer.notify(SweepStarted(total))
+        try:
+            yield from _Batches(client, plan, limits, observer, stop, now).run(hosts)
+        finally:
+            observer.notify(SweepEnded(stop.is_set()))
+
+
+@contextmanager
+def _connected(address: str) -> Iterator[Client]:
     # Here, not at the top: the extra is optional, and without it everything else works.
     try:
         from distributed import Client  # noqa: PLC0415 - see above
@@ -59,18 +79,49 @@ def run(
         raise SettingsError("--scheduler needs the extra", hint="pip install 'fleetscan[dask]'") from error
     if "://" not in address:
         raise SettingsError(f"{address!r} is no address of a Dask scheduler", hint="tcp://HOST:8786")
+    _hush()
     try:
         client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
     except (OSError, ValueError) as error:
         raise SettingsError(f"no Dask scheduler answers at {address}", hint="tcp://HOST:8786") from error
-    observer.notify(SweepStarted(total))
     with client:
-        yield from _Batches(client, plan, limits, observer, stop, now).run(hosts)
-    observer.notify(SweepEnded(stop.is_set()))
+        yield client
+
+
+def _hush() -> None:
+    """Keep the library from printing its log over the progress: what went wrong is told in the hosts' results."""
+    for name in [name for name in logging.root.manager.loggerDict if name.partition(".")[0] == "distributed"]:
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+
+
+def _check_workers(client: Client) -> None:
+    """Refuse workers that would not understand what they are sent, before anything is asked."""
+    said = client.run(version_here, on_error="return")
+    for worker, version in sorted(said.items()):
+        if version != __version__:
+            has = "no fleetscan, or another one" if isinstance(version, BaseException) else f"fleetscan {version}"
+            what = f"the worker {worker} has {has}, not {__version__}"
+            raise SettingsError(what, hint=f"pip install 'fleetscan[dask]=={__version__}' there")
+
+
+def version_here() -> str:
+    """The version of this process, asked of workers."""
+    return __version__
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Hosts of one site on their way."""
+
+    site: str
+    hosts: tuple[Host, ...]
 
 
 class _Batches:
-    """Keeps a few batches per worker on the way and gives results as they come back."""
+    """Keeps a few batches for each worker on the way and gives results as they come back.
+
+    What may be asked at once, of the fleet and of a group, counts over all workers together.
+    """
 
     def __init__(
         self,
@@ -82,80 +133,224 @@ class _Batches:
         now: Callable[[], datetime],
     ) -> None:
         self._client = client
-        self._plan = client.scatter(plan, broadcast=True, hash=False)
+        # Sent with every batch, not kept on the cluster: what only a lost worker held would be lost.
+        self._plan = plan
         self._scopes = (*(scope.id for scope in plan.scopes), *(name for name, _ in detection_scopes(plan)))
         self._limits = limits
         self._observer = observer
         self._stop = stop
         self._now = now
-        self._running: dict[Future[list[HostResult]], tuple[Host, ...]] = {}
+        self._overall = float("inf") if limits.total_seconds is None else time.monotonic() + limits.total_seconds
+        self._waiting: dict[str, deque[Host]] = {}
+        self._running: dict[Future[list[HostResult]], _Batch] = {}
+        self._busy: Counter[str] = Counter()
+        self._alone: dict[str, float] = {}
 
     def run(self, hosts: Iterable[Host]) -> Iterator[HostResult]:
-        waiting = deque(_batches(hosts))
-        while (waiting or self._running) and not self._stop.is_set():
-            while waiting and len(self._running) < self._room():
-                self._submit(*waiting.popleft())
-            yield from self._finished()
-        for future in self._running:
-            future.cancel()
+        for host in hosts:
+            self._waiting.setdefault(str(host.settings.get("site", "")), deque()).append(host)
+        try:
+            while (self._waiting or self._running) and not self._stop.is_set():
+                slots = self._slots()
+                if time.monotonic() < self._overall:
+                    self._submit_all(slots)
+                yield from self._finished()
+                yield from self._overdue()
+                yield from self._deserted(slots)
+        finally:
+            self._withdraw(list(self._running))
 
-    def _room(self) -> int:
-        return AHEAD * max(1, len(self._client.scheduler_info(n_workers=-1)["workers"]))
+    # Giving out
 
-    def _submit(self, site: str, batch: tuple[Host, ...]) -> None:
-        for host in batch:
+    def _slots(self) -> Counter[str]:
+        """How many batches the workers of each site can take at once; none while the scheduler is gone."""
+        slots: Counter[str] = Counter()
+        if self._client.status == "running":
+            for worker in self._client.scheduler_info(n_workers=-1)["workers"].values():
+                slots[""] += worker["nthreads"]
+                for site, units in worker["resources"].items():
+                    slots[site] += min(int(units), worker["nthreads"])
+        return slots
+
+    def _submit_all(self, slots: Counter[str]) -> None:
+        """One batch for each site in turn, so that none has to wait for a large one, until all is full."""
+        size = max(1, min(BATCH, self._limits.concurrency // max(1, slots[""])))
+        given = True
+        while given:
+            given = False
+            for site in tuple(self._waiting):
+                on_the_way = sum(batch.site == site for batch in self._running.values())
+                if on_the_way < AHEAD * slots[site] and (batch := self._take(site, size)):
+                    self._submit(_Batch(site, batch))
+                    given = True
+
+    def _take(self, site: str, size: int) -> tuple[Host, ...]:
+        """The next hosts of a site whose groups are not full."""
+        room = min(size, self._limits.concurrency - sum(len(batch.hosts) for batch in self._running.values()))
+        queue = self._waiting[site]
+        taken: list[Host] = []
+        passed: list[Host] = []
+        while queue and len(taken) < room and len(passed) < _LOOKAHEAD:
+            host = queue.popleft()
+            full = any(self._busy[group] >= limit for group, limit in self._limits_of(host))
+            (passed if full else taken).append(host)
+            if not full:
+                self._busy.update(host.groups)
+        queue.extendleft(reversed(passed))
+        if not queue:
+            del self._waiting[site]
+        return tuple(taken)
+
+    def _limits_of(self, host: Host) -> Iterator[tuple[str, int]]:
+        limits = self._limits.group_concurrency
+        return ((group, limits[group]) for group in host.groups if group in limits)
+
+    def _submit(self, batch: _Batch) -> None:
+        for host in batch.hosts:
             self._observer.notify(HostStarted(host.id))
+        left = None if self._limits.total_seconds is None else max(0.1, self._overall - time.monotonic())
         future = self._client.submit(
             ask_batch,
+            __version__,
             self._plan,
-            [_portable(host) for host in batch],
-            self._limits,
-            resources={site: 1} if site else None,
+            [_portable(host) for host in batch.hosts],
+            replace(self._limits, concurrency=len(batch.hosts), group_concurrency={}, total_seconds=left),
+            resources={batch.site: 1} if batch.site else None,
             retries=RETRIES,
             pure=False,
         )
         self._running[future] = batch
 
-    def _finished(self) -> Iterator[HostResult]:
-        from distributed import wait  # noqa: PLC0415 - the optional extra, see ``run``
+    # Taking in
 
+    def _finished(self) -> Iterator[HostResult]:
+        from distributed import wait  # noqa: PLC0415 - the optional extra, see ``_connected``
+
+        if not self._running:
+            self._stop.wait(_TICK)
+            return
         try:
             with self._client.as_current():
                 wait(list(self._running), timeout=_TICK, return_when="FIRST_COMPLETED")
         except TimeoutError:
             return
         for future in [future for future in self._running if future.done()]:
-            batch = self._running.pop(future)
-            for result in self._results(future, batch):
-                self._observer.notify(_told(result))
-                yield result
+            if future.status == "finished":
+                yield from self._told(future, future.result())
+            elif future.status == "error":
+                error = future.exception()
+                detail = f"no worker finished it: {type(error).__name__}: {error}"
+                yield from self._told(future, self._uncovered(self._running[future].hosts, Reason.INTERNAL, detail))
+            else:
+                self._again(future)
 
-    def _results(self, future: Future[list[HostResult]], batch: tuple[Host, ...]) -> Sequence[HostResult]:
-        if future.status == "finished":
-            return future.result()
-        detail = f"no worker finished it: {type(future.exception()).__name__}"
-        status = Unreachable(Reason.INTERNAL, detail)
+    def _told(self, future: Future[list[HostResult]], results: Iterable[HostResult]) -> Iterator[HostResult]:
+        batch = self._running.pop(future)
+        for host in batch.hosts:
+            self._busy.subtract(host.groups)
+        for result in results:
+            self._observer.notify(_event(result))
+            yield result
+
+    def _again(self, future: Future[list[HostResult]]) -> None:
+        """The scheduler forgot a batch, as when it was started anew: its hosts wait for another one."""
+        batch = self._running.pop(future)
+        for host in batch.hosts:
+            self._busy.subtract(host.groups)
+        self._waiting.setdefault(batch.site, deque()).extend(batch.hosts)
+
+    # Giving up
+
+    def _overdue(self) -> Iterator[HostResult]:
+        """After the overall deadline: who waits was not asked; workers get a moment to give what they have."""
+        now = time.monotonic()
+        if now >= self._overall:
+            detail = "the sweep's deadline passed before it was asked"
+            for site in tuple(self._waiting):
+                yield from self._dropped(site, Reason.DEADLINE, detail)
+        if now >= self._overall + _GRACE:
+            for future in tuple(self._running):
+                yield from self._cancelled(future, Reason.DEADLINE, "given up while it was asked")
+
+    def _deserted(self, slots: Counter[str]) -> Iterator[HostResult]:
+        """Hosts of sites that have had no worker for so long that nobody can expect one."""
+        now = time.monotonic()
+        for site in {*self._waiting, *(batch.site for batch in self._running.values())}:
+            if slots[site]:
+                self._alone.pop(site, None)
+                continue
+            if now < self._alone.setdefault(site, now) + PATIENCE:
+                continue
+            reason, detail = self._why(site)
+            yield from self._dropped(site, reason, detail)
+            for future in [future for future, batch in self._running.items() if batch.site == site]:
+                yield from self._cancelled(future, reason, detail)
+
+    def _why(self, site: str) -> tuple[Reason, str]:
+        if self._client.status != "running":
+            return Reason.CONNECTION, "the Dask scheduler is gone"
+        if site:
+            return Reason.NOT_ASKED, f'no worker of site {site} (try: dask worker --resources "{site}=1")'
+        return Reason.NOT_ASKED, "the Dask scheduler has no worker"
+
+    def _dropped(self, site: str, reason: Reason, detail: str) -> Iterator[HostResult]:
+        for result in self._uncovered(self._waiting.pop(site, ()), reason, detail):
+            self._observer.notify(_event(result))
+            yield result
+
+    def _cancelled(self, future: Future[list[HostResult]], reason: Reason, detail: str) -> Iterator[HostResult]:
+        self._withdraw([future])
+        yield from self._told(future, self._uncovered(self._running[future].hosts, reason, detail))
+
+    def _withdraw(self, futures: list[Future[list[HostResult]]]) -> None:
+        """Tell the workers that nobody wants these any longer; a scheduler that is gone takes them with it."""
+        if futures and self._client.status == "running":
+            with suppress(OSError, TimeoutError):
+                self._client.cancel(futures, force=True)
+
+    def _uncovered(self, hosts: Iterable[Host], reason: Reason, detail: str) -> Iterator[HostResult]:
+        status = Unreachable(reason, detail)
         scopes = tuple(ScopeResult(scope_id=scope, status=status) for scope in self._scopes)
         now = self._now()
-        return [HostResult(host=host.id, facts=HostFacts(), scopes=scopes, started=now, finished=now) for host in batch]
+        return (HostResult(host=h.id, facts=HostFacts(), scopes=scopes, started=now, finished=now) for h in hosts)
 
 
-def _batches(hosts: Iterable[Host]) -> Iterator[tuple[str, tuple[Host, ...]]]:
-    """Hosts of one site together, in the order in which sites fill a batch."""
-    open_: dict[str, list[Host]] = {}
-    for host in hosts:
-        site = str(host.settings.get("site", ""))
-        batch = open_.setdefault(site, [])
-        batch.append(host)
-        if len(batch) == BATCH:
-            yield site, tuple(open_.pop(site))
-    for site, batch in open_.items():
-        yield site, tuple(batch)
+# On the worker
 
 
-def ask_batch(plan: Plan, hosts: Sequence[Host], limits: Limits) -> list[HostResult]:
+def ask_batch(version: str, plan: Plan, hosts: Sequence[Host], limits: Limits) -> list[HostResult]:
     """What a worker does: the ordinary dispatcher over its batch."""
-    return [_portable_result(result) for result in Dispatcher(plan, engine_named, limits=limits).run(hosts)]
+    if version != __version__:
+        raise SettingsError(f"this worker has fleetscan {__version__}, not {version}")
+    with _stop_with_the_task() as stop:
+        dispatcher = Dispatcher(plan, engine_named, limits=limits, stop=stop)
+        return [_portable_result(result) for result in dispatcher.run(hosts)]
+
+
+@contextmanager
+def _stop_with_the_task() -> Iterator[threading.Event]:
+    """An event that is set when nobody wants the task any longer: the sweep was stopped, or its process is gone.
+
+    Dask never interrupts a thread; without this a worker would go on asking hosts for a sweep that is over.
+    """
+    from distributed import get_worker  # noqa: PLC0415 - the optional extra, see ``_connected``
+
+    worker = get_worker()
+    tasks, key = worker.state.tasks, worker.get_current_task()
+    stop, done = threading.Event(), threading.Event()
+
+    def watch() -> None:
+        while not done.wait(_TICK):
+            task = tasks.get(key)
+            if task is None or task.state == "cancelled":
+                stop.set()
+                return
+
+    threading.Thread(target=watch, name="is it still wanted", daemon=True).start()
+    try:
+        yield stop
+    finally:
+        done.set()
 
 
 def _portable(host: Host) -> Host:
@@ -168,7 +363,7 @@ def _portable_result(result: HostResult) -> HostResult:
     return replace(result, facts=replace(result.facts, environment=environment, extra=dict(result.facts.extra)))
 
 
-def _told(result: HostResult) -> HostFinished:
+def _event(result: HostResult) -> HostFinished:
     """The event a display shows for a result."""
     statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
     missing = next((status for status in statuses if not isinstance(status, Complete)), None)

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import subprocess
+import sys
+import tempfile
 import threading
-from contextlib import contextmanager
+import time
+from collections import Counter
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +26,19 @@ from fleetscan.domain.areas import AREAS
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.model.host import Host, HostId
+from fleetscan.model.snapshot import Reason, Unreachable
 from fleetscan.planner.plan import make_plan
-from fleetscan.progress import Silent
+from fleetscan.progress import HostFinished, HostStarted, Silent
+from tests.engines.conftest import faults  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from fleetscan.model.snapshot import HostResult
+    from distributed import Worker
+
+    from fleetscan.model.snapshot import HostResult, Status
+    from fleetscan.progress import Event, Observer
+    from tests.engines.conftest import Faults
 
 DEMO = Path(__file__).parents[2] / "inventory" / "demo"
 PLAN = make_plan([], extra_scopes=AREAS)
@@ -38,9 +51,12 @@ pytestmark = [
 ]
 
 
-def hosts(number: int, *, site: str = "") -> list[Host]:
+def hosts(number: int, *groups: str, name: str = "h", site: str = "") -> list[Host]:
     settings = {"hives": (str(DEMO / "base-server-2022.reg"),)} | ({"site": site} if site else {})
-    return [Host(id=HostId(f"h{index:02}"), engine="embedded", settings=settings) for index in range(number)]
+    return [
+        Host(id=HostId(f"{name}{index:02}"), engine="embedded", groups=groups, settings=settings)
+        for index in range(number)
+    ]
 
 
 def content(results: list[HostResult]) -> dict[str, object]:
@@ -48,12 +64,12 @@ def content(results: list[HostResult]) -> dict[str, object]:
 
 
 @contextmanager
-def cluster(**resources: float) -> Iterator[Client]:
+def cluster(workers: int = 2, **resources: float) -> Iterator[Client]:
     with (
         LocalCluster(
-            n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None, resources=resources or None
-        ) as workers,
-        Client(workers, set_as_default=False) as client,
+            n_workers=workers, threads_per_worker=1, processes=True, dashboard_address=None, resources=resources or None
+        ) as local,
+        Client(local, set_as_default=False) as client,
     ):
         yield client
 
@@ -62,8 +78,23 @@ def address_of(client: Client) -> str:
     return str(client.scheduler_info()["address"])
 
 
-def sweep(client: Client, fleet: list[Host], stop: threading.Event | None = None) -> Iterator[HostResult]:
-    return distributed.run(PLAN, fleet, address_of(client), LIMITS, observer=Silent(), stop=stop or threading.Event())
+def sweep(
+    client: Client,
+    fleet: list[Host],
+    stop: threading.Event | None = None,
+    *,
+    limits: Limits = LIMITS,
+    observer: Observer | None = None,
+) -> Iterator[HostResult]:
+    stop = stop or threading.Event()
+    return distributed.run(PLAN, fleet, address_of(client), limits, observer=observer or Silent(), stop=stop)
+
+
+def status_of(result: HostResult) -> Status:
+    """The one status of a host that was not asked at all."""
+    [status] = {scope.status for scope in result.scopes}
+    assert [scope.scope_id for scope in result.scopes] == [scope.id for scope in PLAN.scopes]
+    return status
 
 
 def test_workers_give_what_one_process_gives() -> None:
@@ -74,17 +105,28 @@ def test_workers_give_what_one_process_gives() -> None:
     assert content(together) == content(alone)
 
 
-def test_hosts_of_a_site_go_to_workers_of_that_site_and_others_wait_for_theirs() -> None:
+def test_hosts_of_a_site_go_to_workers_of_that_site_and_others_say_that_theirs_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(distributed, "PATIENCE", 1.5)
     with cluster(berlin=1) as client:
-        assert len(list(sweep(client, hosts(3, site="berlin")))) == 3
+        fleet = [*hosts(2, name="p", site="paris"), *hosts(3, site="berlin")]
+        results = {result.host: result for result in sweep(client, fleet)}
+        assert len(results) == 5
+        assert all(results[host.id].facts.os_build == "20348" for host in hosts(3))
+        missing = Unreachable(Reason.NOT_ASKED, 'no worker of site paris (try: dask worker --resources "paris=1")')
+        assert status_of(results[HostId("p00")]) == status_of(results[HostId("p01")]) == missing
+
+        # Who stops the sweep does not wait for the missing worker either.
         stop = threading.Event()
-        threading.Timer(2.0, stop.set).start()
+        threading.Timer(0.5, stop.set).start()
         assert list(sweep(client, hosts(3, site="paris"), stop)) == []
 
 
-def test_a_worker_that_is_killed_loses_nothing() -> None:
-    fleet = hosts(96)
-    with cluster() as client:
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_worker_that_is_killed_loses_nothing(workers: int) -> None:
+    fleet = hosts(48)
+    with cluster(workers) as client:
         results = []
         for result in sweep(client, fleet):
             results.append(result)
@@ -92,7 +134,112 @@ def test_a_worker_that_is_killed_loses_nothing() -> None:
                 victim = next(iter(client.run(os.getpid).values()))
                 os.kill(victim, signal.SIGKILL)
     assert sorted(content(results)) == [host.id for host in fleet]
+    assert len(results) == len(fleet)
     assert {result.facts.os_build for result in results} == {"20348"}
+
+
+class Busy:
+    """How many hosts of each group were on their way at once, at most."""
+
+    def __init__(self, groups: Mapping[str, str]) -> None:
+        self.groups = groups
+        self.now: Counter[str] = Counter()
+        self.most: Counter[str] = Counter()
+
+    def notify(self, event: Event) -> None:
+        if isinstance(event, HostStarted | HostFinished):
+            for name in ("everywhere", self.groups[event.host]):
+                self.now[name] += 1 if isinstance(event, HostStarted) else -1
+                self.most[name] = max(self.most[name], self.now[name])
+
+
+def test_limits_count_over_all_workers() -> None:
+    fleet = [*hosts(12, "plant"), *hosts(12, "office", name="o")]
+    seen = Busy({host.id: host.groups[0] for host in fleet})
+    limits = Limits(concurrency=6, group_concurrency={"plant": 2})
+    with cluster() as client:
+        assert len(list(sweep(client, fleet, limits=limits, observer=seen))) == 24
+    assert seen.most["plant"] == 2
+    assert seen.most["everywhere"] <= 6
+
+
+def test_a_sweep_that_is_over_ends_on_its_workers_too(faults: Faults) -> None:  # noqa: F811 - the fixture
+    silent = [replace(faults.host("silent"), id=HostId(f"s{number}")) for number in range(4)]
+    slow = Limits(concurrency=4, host_seconds=60.0, attempts=1)
+    with cluster(1) as client:
+        stop = threading.Event()
+        threading.Timer(3.0, stop.set).start()
+        began = time.monotonic()
+        assert list(sweep(client, silent, stop, limits=slow)) == []
+        assert time.monotonic() - began < 6
+        assert _at_rest(client)
+
+        # The whole sweep has a deadline as well, and it is one for all workers.
+        results = list(sweep(client, silent, limits=replace(slow, total_seconds=3.0)))
+        statuses = [status_of(result) for result in results]
+        assert all(isinstance(status, Unreachable) and status.reason is Reason.DEADLINE for status in statuses)
+        assert len(results) == 4
+        assert _at_rest(client)
+
+
+def _at_rest(client: Client) -> bool:
+    """Is no worker at work a few seconds later?"""
+    end = time.monotonic() + 8
+    while time.monotonic() < end:
+        if not any(client.run(_executing).values()):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _executing(dask_worker: Worker) -> int:
+    return int(dask_worker.state.executing_count)
+
+
+def test_a_scheduler_that_dies_is_named_and_its_hosts_are_not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "PATIENCE", 2.0)
+    words = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "scheduler.json"
+        scheduler = subprocess.Popen(
+            [*words, "--scheduler-file", str(file)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        try:
+            address = _address_in(file)
+            threading.Timer(1.0, scheduler.kill).start()
+            results = list(distributed.run(PLAN, hosts(3), address, LIMITS, observer=Silent(), stop=threading.Event()))
+        finally:
+            scheduler.kill()
+            scheduler.wait(10)
+    assert [status_of(result) for result in results] == [
+        Unreachable(Reason.CONNECTION, "the Dask scheduler is gone")
+    ] * 3
+
+
+def _address_in(file: Path) -> str:
+    end = time.monotonic() + 30
+    while time.monotonic() < end:
+        with suppress(OSError, ValueError):
+            return str(json.loads(file.read_text())["address"])
+        time.sleep(0.1)
+    pytest.fail("no scheduler")
+
+
+def test_workers_of_another_version_are_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    with cluster(1) as client:
+        monkeypatch.setattr(distributed, "__version__", "0.0.1")
+        with pytest.raises(
+            SettingsError, match=r"the worker tcp://\S+ has fleetscan \S+, not 0\.0\.1 \(try: pip install"
+        ):
+            list(sweep(client, hosts(1)))
+
+        # One that joins later refuses by itself.
+        monkeypatch.setattr(distributed, "_check_workers", lambda _client: None)
+        [result] = sweep(client, hosts(1))
+        status = status_of(result)
+        assert isinstance(status, Unreachable)
+        assert status.reason == Reason.INTERNAL
+        assert "not 0.0.1" in status.detail
 
 
 def test_the_command_sweeps_from_the_workers_into_the_one_store(
