@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.content import microseconds, moment
-from fleetscan.store.digest import readable
+from fleetscan.store.digest import canonical, readable, sha256
 from fleetscan.store.interface import Baseline, SweepId
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection
+    from collections.abc import Iterator
+
+    from sqlalchemy import Connection, Row
 
     from fleetscan.store.database import Database
 
@@ -52,6 +54,7 @@ def put(database: Database, baseline: Baseline) -> None:
                 own_past=int(baseline.own_past),
                 created=microseconds(baseline.created),
                 note=readable(baseline.note),
+                sha256=baseline_digest(baseline),
             )
         )
 
@@ -71,25 +74,58 @@ def _host(connection: Connection, sweep: int, baseline: Baseline, name: HostId) 
     return int(number)
 
 
+_QUERY = text("""
+    SELECT b.name, s.name AS sweep, h.name AS host, b.others, b.own_past, b.created, b.note, b.sha256
+    FROM baseline b LEFT JOIN sweep s ON s.id = b.sweep LEFT JOIN host h ON h.id = b.host""")
+
+
 def load(database: Database) -> tuple[Baseline, ...]:
     """All baselines by name."""
-    query = text("""
-        SELECT b.name, s.name AS sweep, h.name AS host, b.others, b.own_past, b.created, b.note
-        FROM baseline b JOIN sweep s ON s.id = b.sweep LEFT JOIN host h ON h.id = b.host""")
     with database.reading() as connection:
-        found = tuple(
-            Baseline(
-                name=row.name,
-                sweep=SweepId(row.sweep),
-                host=None if row.host is None else HostId(row.host),
-                others=tuple(map(HostId, json.loads(row.others))),
-                own_past=bool(row.own_past),
-                created=moment(row.created),
-                note=row.note,
-            )
-            for row in connection.execute(query)
-        )
+        found = tuple(_baseline(row) for row in connection.execute(_QUERY) if row.sweep is not None)
     return tuple(sorted(found, key=lambda baseline: baseline.name))
+
+
+def altered(connection: Connection) -> Iterator[str]:
+    """Names of the baselines that do not match their hash."""
+    for row in connection.execute(_QUERY).all():
+        try:
+            sound = row.sha256 is not None and baseline_digest(_baseline(row)) == bytes(row.sha256)
+        except StoreError:
+            sound = False
+        if not sound:
+            yield row.name
+
+
+def hash_all(connection: Connection) -> None:
+    """Migration to version 6: every baseline gets its hash."""
+    table = schema.baseline
+    for row in connection.execute(_QUERY).all():
+        digest = baseline_digest(_baseline(row))
+        connection.execute(update(table).where(table.c.name == row.name).values(sha256=digest))
+
+
+def baseline_digest(baseline: Baseline) -> bytes:
+    """The hash of a baseline: a golden host that is exchanged would hide every change."""
+    names = [baseline.name, baseline.sweep, list(baseline.golden), baseline.own_past]
+    return sha256(canonical([*names, microseconds(baseline.created), readable(baseline.note)]))
+
+
+def _baseline(row: Row[Any]) -> Baseline:
+    try:
+        return Baseline(
+            name=row.name,
+            sweep=SweepId(row.sweep),
+            host=None if row.host is None else HostId(row.host),
+            others=tuple(HostId(str(name)) for name in json.loads(row.others)),
+            own_past=bool(row.own_past),
+            created=moment(row.created),
+            note=row.note,
+        )
+    except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        raise StoreError(
+            f"the baseline {row.name} is damaged in the store", hint=f"fleetscan baseline delete {row.name}"
+        ) from error
 
 
 def find(database: Database, name: str) -> Baseline:

@@ -1,11 +1,14 @@
-"""The chain of evidence: every finished sweep is sealed over its plan, rules, answers and the seal before it."""
+"""The chain of evidence: a finished sweep is sealed over its plan, rules, answers and the link before it.
+
+That a sweep was continued or pruned is a link, too: else who alters answers could claim it.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, text, update
+from sqlalchemy import delete, insert, select, text, update
 
 from fleetscan.errors import StoreError
 from fleetscan.store import schema
@@ -19,6 +22,12 @@ if TYPE_CHECKING:
 
     from fleetscan.store.database import Database
     from fleetscan.store.interface import SweepId
+
+FINISHED, REOPENED, PRUNED = "finished", "reopened", "pruned"
+"""What a link of the chain says of its sweep."""
+
+HEAD = "head"
+"""Where ``meta`` keeps the hash (hex) of the last link."""
 
 _RESULTS = text("""
     SELECT h.name, p.sha256, t.sha256, a.sha256, r.started, r.duration
@@ -56,21 +65,26 @@ def seal(database: Database, sweep: SweepId, finished: datetime, outcome: str) -
             .where(schema.sweep.c.id == row.id)
             .values(finished=microseconds(finished), outcome=readable(outcome))
         )
-        return _append(connection, row.id)
+        statement = seal_statement(connection, row.id)
+        statement["results"] = results_digest(connection, row.id)
+        return append(connection, row.id, FINISHED, statement)
 
     return database.write(action, alone=True)
 
 
-def _append(connection: Connection, sweep: int) -> str:
+def append(connection: Connection, sweep: int, act: str, statement: dict[str, object]) -> str:
+    """Add a link to the chain; the caller is the only writer. Returns its hash (hex)."""
     last = connection.execute(
         select(schema.seal.c.number, schema.seal.c.sha256).order_by(schema.seal.c.number.desc()).limit(1)
     ).one_or_none()
     number, previous = (1, "") if last is None else (last.number + 1, bytes(last.sha256).hex())
-    statement = seal_statement(connection, sweep)
-    statement |= {"number": number, "previous": previous, "results": results_digest(connection, sweep)}
-    content = canonical(statement)
+    content = canonical({**statement, "number": number, "previous": previous})
     digest = sha256(content)
-    connection.execute(insert(schema.seal).values(number=number, sweep=sweep, sha256=digest, content=content))
+    values = {"number": number, "sweep": sweep, "sha256": digest, "content": content}
+    connection.execute(insert(schema.seal).values(values if act == FINISHED else {**values, "act": act}))
+    # Beside the chain: who cuts off its end must know of this, too.
+    connection.execute(delete(schema.meta).where(schema.meta.c.name == HEAD))
+    connection.execute(insert(schema.meta).values(name=HEAD, value=digest.hex()))
     return digest.hex()
 
 
@@ -96,11 +110,13 @@ def seal_statement(connection: Connection, sweep: int) -> dict[str, object]:
 
 
 def reopen(database: Database, sweep: SweepId) -> None:
-    """Let a finished sweep be continued; its old seal stays in the chain."""
+    """Let a finished sweep be continued; its old seal stays in the chain, and the chain says that it goes on."""
 
     def action(connection: Connection) -> None:
         row = connection.execute(
-            select(schema.sweep.c.id, schema.sweep.c.pruned).where(schema.sweep.c.name == sweep)
+            select(schema.sweep.c.id, schema.sweep.c.finished, schema.sweep.c.pruned).where(
+                schema.sweep.c.name == sweep
+            )
         ).one_or_none()
         if row is None:
             raise StoreError(f"there is no sweep {sweep}", where=database.name, hint="fleetscan store sweeps")
@@ -108,5 +124,28 @@ def reopen(database: Database, sweep: SweepId) -> None:
             raise StoreError(f"the answers of sweep {sweep} were pruned", hint="start a new sweep")
         values = {"finished": None, "outcome": "running"}
         connection.execute(update(schema.sweep).where(schema.sweep.c.id == row.id).values(values))
+        if row.finished is not None:
+            append(connection, row.id, REOPENED, {"sweep": sweep, "reopened": True})
 
-    database.write(action)
+    database.write(action, alone=True)
+
+
+def mark_pruned(connection: Connection, sweep: int, name: str, now: int) -> None:
+    """Say in the chain that the answers of a sweep were dropped on purpose; the caller is the only writer."""
+    connection.execute(update(schema.sweep).where(schema.sweep.c.id == sweep).values(pruned=now))
+    append(connection, sweep, PRUNED, {"sweep": name, "pruned": now})
+
+
+def complete_chain(connection: Connection) -> None:
+    """Migration to version 6: what was continued or pruned before is said in the chain now."""
+    query = select(schema.sweep.c.id, schema.sweep.c.name, schema.sweep.c.finished, schema.sweep.c.pruned)
+    sealed = set(connection.execute(select(schema.seal.c.sweep)).scalars())
+    for row in connection.execute(query.order_by(schema.sweep.c.id)).all():
+        if row.pruned is not None:
+            append(connection, row.id, PRUNED, {"sweep": row.name, "pruned": row.pruned})
+        elif row.finished is None and row.id in sealed:
+            append(connection, row.id, REOPENED, {"sweep": row.name, "reopened": True})
+    if (last := connection.execute(select(schema.seal.c.sha256).order_by(schema.seal.c.number.desc())).first()) and (
+        connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == HEAD)).first() is None
+    ):
+        connection.execute(insert(schema.meta).values(name=HEAD, value=bytes(last.sha256).hex()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, text
+from sqlalchemy import delete, insert, select, text, update
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
@@ -20,7 +20,7 @@ from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, R
 from fleetscan.store.write import Numbers, generation, ignore_known, number_hosts
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from sqlalchemy import Connection
     from sqlalchemy.sql.expression import TableClause
@@ -94,7 +94,11 @@ def _write(connection: Connection, name: str, sweep: SweepId, kind: int, sheets:
     connection.execute(
         delete(schema.judged).where(judged.sweep == sweep_number, judged.kind.in_((kind, kind + SHARED)))
     )
-    connection.execute(ignore_known(connection, schema.judging), [{"sweep": sweep_number, "kind": kind}])
+    judging = schema.judging.c
+    connection.execute(delete(schema.judging).where(judging.sweep == sweep_number, judging.kind == kind))
+    connection.execute(
+        insert(schema.judging).values(sweep=sweep_number, kind=kind, sha256=judging_digest(sweep, sheets.holders))
+    )
     if not sheets.holders:
         return
     numbers = Numbers()
@@ -130,6 +134,34 @@ def load(database: Database, sweep: SweepId, kind: type[R]) -> tuple[R, ...]:
         found = connection.execute(query, {"sweep": sweep_number, "kind": number, "shared": number + SHARED})
         rows = [(str(name), unpack(bytes(body))) for name, body in found]
     return tuple(parse_body(kind, HostId(name), body) for name, body in sorted(rows))
+
+
+def judging_digest(sweep: str, holders: Iterable[tuple[int, str, bytes]]) -> bytes:
+    """The hash over who has which sheet in a sweep: kind, host and the sheet's hash."""
+    return sha256(canonical([sweep, sorted([kind, host, sheet.hex()] for kind, host, sheet in holders)]))
+
+
+def holders_by_judging(connection: Connection) -> Iterator[tuple[int, int, str, bytes, list[tuple[int, str, bytes]]]]:
+    """Every judging as sweep, kind, the sweep's name, the stored hash, and who has which sheet."""
+    held: dict[tuple[int, int], list[tuple[int, str, bytes]]] = defaultdict(list)
+    query = """
+        SELECT j.sweep, j.kind, h.name, s.sha256 FROM judged j
+        LEFT JOIN host h ON h.id = j.host LEFT JOIN sheet s ON s.id = j.sheet"""
+    for sweep, kind, host, sheet in connection.execute(text(query)):
+        held[sweep, _base(kind)].append((kind, host or "", bytes(sheet or b"")))
+    query = "SELECT g.sweep, g.kind, s.name, g.sha256 FROM judging g LEFT JOIN sweep s ON s.id = g.sweep"
+    for sweep, kind, name, digest in connection.execute(text(query)).all():
+        yield sweep, kind, name or "", bytes(digest or b""), held.pop((sweep, kind), [])
+    for (sweep, kind), found in held.items():  # somebody took the judging away and left its sheets
+        yield sweep, kind, "", b"", found
+
+
+def hash_all(connection: Connection) -> None:
+    """Migration to version 6: every judging gets its hash."""
+    judging = schema.judging.c
+    for sweep, kind, name, _, held in holders_by_judging(connection):
+        change = update(schema.judging).where(judging.sweep == sweep, judging.kind == kind)
+        connection.execute(change.values(sha256=judging_digest(name, held)))
 
 
 def sheet_digest(kind: int, content: list[bytes]) -> bytes:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from importlib import resources
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from sqlalchemy import delete, insert, inspect, select
 
 from fleetscan.errors import StoreError
+from fleetscan.store import baselines, evidence, judged, triages
 from fleetscan.store.schema import APPLICATION_ID, meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from sqlalchemy import Connection
 
     from fleetscan.store.database import Database
@@ -33,6 +36,11 @@ _FORMS = {
 }
 """What the words in the SQL files mean to each database."""
 
+_FILLED: Final[Mapping[int, tuple[Callable[[Connection], None], ...]]] = {
+    6: (evidence.complete_chain, baselines.hash_all, triages.hash_all, judged.hash_all)
+}
+"""What SQL cannot do, for the versions that need it: hashes of what is stored already."""
+
 
 def migrations() -> dict[int, str]:
     """SQL by schema version."""
@@ -41,13 +49,18 @@ def migrations() -> dict[int, str]:
     return {int(file.name.removesuffix(".sql")): file.read_text(encoding="utf-8") for file in files}
 
 
+def newest() -> int:
+    """The version that this fleetscan writes."""
+    return max(migrations())
+
+
 def migrate(database: Database, *, create: bool, upto: int | None = None) -> None:
     """Create or upgrade the schema; a foreign database or one from the future is refused and left as it is."""
     steps = migrations()
-    newest = max(steps) if upto is None else upto
+    wanted = max(steps) if upto is None else upto
     with database.reading() as connection:
         version = _version(connection, database.name)
-    if version is not None and version >= newest:
+    if version is not None and version >= wanted:
         _refuse_future(version, max(steps), database.name)
         return
     if version is None and not create:
@@ -60,11 +73,13 @@ def migrate(database: Database, *, create: bool, upto: int | None = None) -> Non
     def step_up(connection: Connection) -> None:
         # Looked at again under the lock: another process may have been faster.
         current = _version(connection, database.name) or 0
-        for number in range(current + 1, newest + 1):
+        for number in range(current + 1, wanted + 1):
             _run(connection, steps[number])
-        if current < newest:
+            for fill in _FILLED.get(number, ()):
+                fill(connection)
+        if current < wanted:
             connection.execute(delete(meta).where(meta.c.name == "schema"))
-            connection.execute(insert(meta).values(name="schema", value=str(newest)))
+            connection.execute(insert(meta).values(name="schema", value=str(wanted)))
 
     database.write(step_up, alone=True)
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from sqlalchemy import bindparam, delete, select, text, update
+from sqlalchemy import delete, select, text
 
 from fleetscan.store import schema
 from fleetscan.store.content import microseconds
 from fleetscan.store.database import explained
+from fleetscan.store.evidence import mark_pruned
 from fleetscan.store.interface import Pruned, SweepId
 from fleetscan.store.write import chunks
 
@@ -40,7 +41,8 @@ JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fin
 GROUP BY o.host, o.fingerprint
 """
 
-# Each step finds what nothing refers to any more; the order is from the referring to the referred.
+# Each step finds what nothing refers to any more; the order is from the referring to the referred. EXCEPT and not
+# NOT IN, for which PostgreSQL would compare every row with every other once a set does not fit into its memory.
 _UNUSED = {
     "tree": "SELECT tree FROM result WHERE tree IS NOT NULL",
     "block": "SELECT block FROM cell WHERE block IS NOT NULL",
@@ -72,7 +74,9 @@ def prune(database: Database, keep_days: int, now: datetime) -> Pruned:
         needed = _needed(connection)
         drop = [number for number in names if number not in needed]
         if drop:
-            _drop_sweeps(connection, drop, microseconds(now))
+            _drop_sweeps(connection, drop)
+            for number in drop:
+                mark_pruned(connection, number, names[number], microseconds(now))
         records = _drop_unused(connection)
         # Other processes remember numbers by generation: a new one makes them look again.
         connection.execute(
@@ -116,20 +120,20 @@ def _needed(connection: Connection) -> dict[int, str]:
     return needed
 
 
-def _drop_sweeps(connection: Connection, numbers: list[int], now: int) -> None:
+def _drop_sweeps(connection: Connection, numbers: list[int]) -> None:
     for part in chunks(numbers):
         connection.execute(delete(schema.result).where(schema.result.c.sweep.in_(part)))
         connection.execute(delete(schema.judged).where(schema.judged.c.sweep.in_(part)))
         connection.execute(delete(schema.judging).where(schema.judging.c.sweep.in_(part)))
-        connection.execute(
-            update(schema.sweep).where(schema.sweep.c.id.in_(part)).values(pruned=bindparam("now")), {"now": now}
-        )
 
 
 def _drop_unused(connection: Connection) -> dict[str, int]:
     records: dict[str, int] = {}
     for table, used in _UNUSED.items():
-        records[table] = connection.execute(text(f"DELETE FROM {table} WHERE id NOT IN ({used})")).rowcount
+        records[table] = connection.execute(
+            text(f"DELETE FROM {table} WHERE id IN (SELECT id FROM {table} EXCEPT {used})")
+        ).rowcount
         if part := _PARTS.get(table):
-            connection.execute(text(f"DELETE FROM {part} WHERE {table} NOT IN (SELECT id FROM {table})"))
+            orphans = f"SELECT {table} FROM {part} EXCEPT SELECT id FROM {table}"
+            connection.execute(text(f"DELETE FROM {part} WHERE {table} IN ({orphans})"))
     return {table: count for table, count in records.items() if count}

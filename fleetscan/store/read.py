@@ -63,7 +63,8 @@ SELECT s.id, s.name, s.started, s.finished, s.outcome, s.note, s.pruned, p.diges
   (SELECT COUNT(*) FROM result r WHERE r.sweep = s.id AND r.tree IS NOT NULL) AS answered,
   e.sha256 AS seal, f.sha256 AS previous
 FROM sweep s JOIN plan p ON p.id = s.plan
-LEFT JOIN seal e ON s.finished IS NOT NULL AND e.number = (SELECT MAX(m.number) FROM seal m WHERE m.sweep = s.id)
+LEFT JOIN seal e ON s.finished IS NOT NULL
+  AND e.number = (SELECT MAX(m.number) FROM seal m WHERE m.sweep = s.id AND m.act = 'finished')
 LEFT JOIN seal f ON f.number = e.number - 1
 """
 

@@ -36,8 +36,8 @@ raw = _table("raw", "id size", "", "sha256 content")
 answer = _table("answer", "id facts", "", "sha256 blind_spots")
 answer_raw = _table("answer_raw", "answer position raw", "statement_id")
 result = _table("result", "sweep host placement tree answer started duration")
-seal = _table("seal", "number sweep", "", "sha256 content")
-baseline = _table("baseline", "sweep host created own_past", "name note others")
+seal = _table("seal", "number sweep", "act", "sha256 content")
+baseline = _table("baseline", "sweep host created own_past", "name note others", "sha256")
 finding = _table(
     "finding", "id is_open",
     "fingerprint rule_id rule_title severity certainty state verdict entity_kind entity key_path summary techniques"
@@ -50,8 +50,8 @@ entity = _table("entity", "id", "kind identity attributes", "sha256 record")
 sheet = _table("sheet", "id kind", "", "sha256")
 sheet_item = _table("sheet_item", "sheet position item")
 judged = _table("judged", "sweep kind host sheet")
-judging = _table("judging", "sweep kind")
-triage = _table("triage", "taken", "fingerprint", "record")
+judging = _table("judging", "sweep kind", "", "sha256")
+triage = _table("triage", "taken", "fingerprint", "sha256 record")
 
 TABLES = (
     meta, host, placement, scope, plan, plan_scope, sweep, block, status, tree, cell, facts, raw, answer, answer_raw,

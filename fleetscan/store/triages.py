@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import delete, insert, select
+from sqlalchemy import delete, insert, select, update
 
 from fleetscan.store import schema
 from fleetscan.store.content import microseconds
-from fleetscan.store.digest import pack, parse, unpack
+from fleetscan.store.digest import canonical, pack, parse, sha256, unpack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,10 @@ def put(database: Database, fingerprint: str, record: Mapping[str, Any], taken: 
 
     def action(connection: Connection) -> None:
         connection.execute(delete(schema.triage).where(schema.triage.c.fingerprint == fingerprint))
-        row = {"fingerprint": fingerprint, "taken": microseconds(taken), "record": content}
-        connection.execute(insert(schema.triage).values(row))
+        when = microseconds(taken)
+        digest = triage_digest(fingerprint, when, content)
+        values = {"fingerprint": fingerprint, "taken": when, "sha256": digest, "record": content}
+        connection.execute(insert(schema.triage).values(values))
 
     database.write(action)
 
@@ -37,3 +39,16 @@ def load(database: Database) -> Mapping[str, Mapping[str, Any]]:
     with database.reading() as connection:
         rows = connection.execute(select(schema.triage.c.fingerprint, schema.triage.c.record)).all()
     return {row.fingerprint: parse(unpack(bytes(row.record))) for row in rows}
+
+
+def triage_digest(fingerprint: str, taken: int, record: bytes) -> bytes:
+    """The hash of a stored triage, from its columns."""
+    return sha256(canonical([fingerprint, taken, sha256(record).hex()]))
+
+
+def hash_all(connection: Connection) -> None:
+    """Migration to version 6: every triage gets its hash."""
+    table = schema.triage
+    for row in connection.execute(select(table.c.fingerprint, table.c.taken, table.c.record)).all():
+        digest = triage_digest(row.fingerprint, row.taken, bytes(row.record))
+        connection.execute(update(table).where(table.c.fingerprint == row.fingerprint).values(sha256=digest))

@@ -10,14 +10,18 @@ from sqlalchemy import select, text
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
+from fleetscan.model.snapshot import Unreachable, is_gap
 from fleetscan.store import schema
-from fleetscan.store.content import CellContent, answer_digest, tree_digest
-from fleetscan.store.digest import parse, readable, sha256, unpack
-from fleetscan.store.evidence import results_digest, seal_statement
+from fleetscan.store.baselines import altered
+from fleetscan.store.chain import check_chain
+from fleetscan.store.content import CellContent, answer_digest, parse_status, tree_digest
+from fleetscan.store.digest import block_lines, readable, sha256, unpack
 from fleetscan.store.interface import Problem, Verification
-from fleetscan.store.judged import columns_of, parse_body, sheet_digest
+from fleetscan.store.judged import KINDS, columns_of, holders_by_judging, judging_digest, parse_body, sheet_digest
+from fleetscan.store.migrate import newest
 from fleetscan.store.read import parse_plan
 from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, R
+from fleetscan.store.triages import triage_digest
 from fleetscan.store.write import facts_row, placement_digest, status_row
 
 if TYPE_CHECKING:
@@ -41,6 +45,9 @@ _HASHED: dict[str, tuple[str, Callable[[bytes], bytes]]] = {
 }
 """Tables of records: the column that is hashed and how it is unpacked."""
 
+_PARTS = (("answer_raw", "answer"), ("sheet_item", "sheet"))
+"""Tables of parts in order, and whose parts they are."""
+
 _NOBODY = HostId("")
 
 
@@ -57,6 +64,12 @@ _DERIVED: dict[str, Callable[[bytes], dict[str, Any]]] = {
 }
 """Tables with columns for people, and how those follow from the record that is hashed."""
 
+_COUNTED: dict[str, tuple[str, Callable[[bytes], int]]] = {
+    "block": ("row_count", lambda plain: len(block_lines(plain))),
+    "raw": ("size", len),
+}
+"""Tables with a number for people that follows from the content."""
+
 _REFERENCES = (
     ("result", "tree", "tree"),
     ("result", "answer", "answer"),
@@ -71,7 +84,15 @@ _REFERENCES = (
     ("answer_raw", "raw", "raw"),
     ("judged", "sheet", "sheet"),
     ("judged", "host", "host"),
+    ("judged", "sweep", "sweep"),
+    ("judging", "sweep", "sweep"),
     ("baseline", "sweep", "sweep"),
+    ("baseline", "host", "host"),
+    ("sweep", "plan", "plan"),
+    ("plan_scope", "plan", "plan"),
+    ("plan_scope", "scope", "scope"),
+    ("answer_raw", "answer", "answer"),
+    ("sheet_item", "sheet", "sheet"),
 )
 """Table, column, table that must have that number."""
 
@@ -85,6 +106,7 @@ def verify(database: Database) -> Verification:
             for (line,) in connection.exec_driver_sql("PRAGMA integrity_check").all():
                 if line != "ok":
                     problems.append(Problem("file", str(line)))
+        problems += _check_meta(connection)
         for table, (column, plain) in _HASHED.items():
             problems += _check_hashes(connection, table, column, plain)
             checked[table] = _count(connection, table)
@@ -95,9 +117,15 @@ def verify(database: Database) -> Verification:
         problems += _check_trees(connection)
         problems += _check_answers(connection)
         problems += _check_sheets(connection)
+        problems += _check_order(connection)
+        problems += _check_judgings(connection)
+        problems += _check_triages(connection)
+        problems += [
+            Problem(f"baseline {name}", "it does not match its hash: it was altered") for name in altered(connection)
+        ]
         problems += _check_references(connection)
-        problems += _check_seals(connection)
-        for table in ("tree", "answer", "sheet", "result", "seal"):
+        problems += check_chain(connection)
+        for table in ("tree", "answer", "sheet", "result", "judging", "triage", "baseline", "seal"):
             checked[table] = _count(connection, table)
     return Verification(checked=checked, problems=tuple(problems))
 
@@ -113,13 +141,16 @@ def _rows(connection: Connection, query: str) -> Iterable[Any]:
 def _check_hashes(
     connection: Connection, table: str, column: str, plain: Callable[[bytes], bytes]
 ) -> Iterator[Problem]:
-    for number, digest, content in _rows(connection, f"SELECT id, sha256, {column} FROM {table}"):
+    name, count = _COUNTED.get(table, ("NULL", None))
+    for number, digest, content, stated in _rows(connection, f"SELECT id, sha256, {column}, {name} FROM {table}"):
         try:
-            sound = sha256(plain(bytes(content))) == bytes(digest)
-        except StoreError:
-            sound = False
-        if not sound:
+            unpacked = plain(bytes(content))
+        except (StoreError, TypeError):
+            unpacked = None
+        if unpacked is None or sha256(unpacked) != bytes(digest):
             yield Problem(f"{table} {number}", "the content does not match its hash: it was altered or is damaged")
+        elif count is not None and count(unpacked) != stated:
+            yield Problem(f"{table} {number}", f"{name} is not that of the content: it was altered")
 
 
 def _check_columns(connection: Connection, table: str, derive: Callable[[bytes], dict[str, Any]]) -> Iterator[Problem]:
@@ -158,17 +189,26 @@ def _check_placements(connection: Connection) -> Iterator[Problem]:
 
 def _check_trees(connection: Connection) -> Iterator[Problem]:
     query = """
-        SELECT t.id, t.sha256, p.scope_id, s.sha256, b.sha256
+        SELECT t.id, t.sha256, t.complete, t.covered, p.scope_id, s.sha256, b.sha256, s.record
         FROM tree t LEFT JOIN cell c ON c.tree = t.id LEFT JOIN scope p ON p.id = c.scope
         LEFT JOIN status s ON s.id = c.status LEFT JOIN block b ON b.id = c.block ORDER BY t.id"""
-    for (number, digest), rows in groupby(_rows(connection, query), key=itemgetter(0, 1)):
+    for (number, digest, *stated), rows in groupby(_rows(connection, query), key=itemgetter(0, 1, 2, 3)):
+        found = [row[4:] for row in rows if row[4] is not None]
         cells = [
             CellContent(scope_id, bytes(status or b""), None if block is None else bytes(block))
-            for _, _, scope_id, status, block in rows
-            if scope_id is not None
+            for scope_id, status, block, _ in found
         ]
         if tree_digest(tuple(sorted(cells, key=lambda cell: cell.scope_id))) != bytes(digest):
             yield Problem(f"tree {number}", "the cells do not match the hash: one was altered, added or removed")
+            continue
+        try:
+            statuses = {parse_status(bytes(record))[0] for *_, record in found}
+        except StoreError:  # reported with its hash
+            continue
+        complete = not any(map(is_gap, statuses))
+        covered = any(not isinstance(status, Unreachable) for status in statuses)
+        if stated != [int(complete), int(covered)]:
+            yield Problem(f"tree {number}", "complete or covered is not what the cells say: it was altered")
 
 
 def _check_answers(connection: Connection) -> Iterator[Problem]:
@@ -196,57 +236,40 @@ def _check_sheets(connection: Connection) -> Iterator[Problem]:
             yield Problem(f"sheet {number}", "what was judged does not match its hash")
 
 
+def _check_order(connection: Connection) -> Iterator[Problem]:
+    for table, owner in _PARTS:
+        query = (
+            f"SELECT {owner} FROM {table} GROUP BY {owner} HAVING MIN(position) <> 0 OR MAX(position) <> COUNT(*) - 1"
+        )
+        for (number,) in connection.execute(text(query)):
+            yield Problem(f"{owner} {number}", "its parts are not numbered one after the other: one was altered")
+
+
+def _check_meta(connection: Connection) -> Iterator[Problem]:
+    found = {row.name: row.value for row in connection.execute(select(schema.meta))}
+    if (found.get("application"), found.get("schema")) != ("fleetscan", str(newest())):
+        yield Problem("meta", "application or schema version is not that of a store")
+    if not found.get("generation", "").isdecimal():
+        yield Problem("meta", "the generation is no number: it was altered")
+
+
+def _check_judgings(connection: Connection) -> Iterator[Problem]:
+    names = {number: record.__name__ for record, number in KINDS.items()}
+    for _, kind, name, digest, held in holders_by_judging(connection):
+        if judging_digest(name, held) != digest:
+            what = names.get(kind, str(kind)).removesuffix("Record").lower()
+            yield Problem(f"sweep {name}", f"which host has which {what} is not what was written: it was altered")
+
+
+def _check_triages(connection: Connection) -> Iterator[Problem]:
+    for row in connection.execute(select(schema.triage), execution_options=_FETCH):
+        if triage_digest(row.fingerprint, row.taken, bytes(row.record)) != bytes(row.sha256 or b""):
+            yield Problem(f"triage {row.fingerprint}", "it does not match its hash: it was altered")
+
+
 def _check_references(connection: Connection) -> Iterator[Problem]:
     for table, column, target in _REFERENCES:
-        query = f"SELECT COUNT(*) FROM {table} WHERE {column} IS NOT NULL AND {column} NOT IN (SELECT id FROM {target})"
+        lost = f"SELECT {column} FROM {table} EXCEPT SELECT id FROM {target}"
+        query = f"SELECT COUNT(*) FROM {table} WHERE {column} IN ({lost})"
         if count := connection.execute(text(query)).scalar_one():
             yield Problem(table, f"{count} rows name a {target} that is not there")
-
-
-def _check_seals(connection: Connection) -> Iterator[Problem]:
-    previous, expected = "", 1
-    latest: dict[int, dict[str, Any]] = {}
-    for number, sweep, digest, content in connection.execute(
-        text("SELECT number, sweep, sha256, content FROM seal ORDER BY number")
-    ).all():
-        where = f"seal {number}"
-        if number != expected:
-            yield Problem(where, f"seal {expected} is missing: the chain of evidence is broken")
-        expected = number + 1
-        if sha256(bytes(content)) != bytes(digest):
-            yield Problem(where, "the seal does not match its hash: it was altered")
-        try:
-            statement = dict(parse(bytes(content)))
-        except (StoreError, TypeError, ValueError):
-            yield Problem(where, "the seal cannot be read")
-            statement = {}
-        if statement.get("previous") != previous:
-            yield Problem(where, "it does not follow the seal before it: the chain of evidence is broken")
-        previous = bytes(digest).hex()
-        latest[sweep] = statement
-    for sweep, statement in latest.items():
-        yield from _check_sweep(connection, sweep, statement)
-    unsealed = "SELECT name, id FROM sweep WHERE finished IS NOT NULL"
-    for name, number in connection.execute(text(unsealed)).all():
-        if number not in latest:
-            yield Problem(f"sweep {name}", "it is finished but was never sealed")
-
-
-def _check_sweep(connection: Connection, sweep: int, statement: dict[str, Any]) -> Iterator[Problem]:
-    state = connection.execute(text("SELECT name, finished, pruned FROM sweep WHERE id = :id"), {"id": sweep}).first()
-    if state is None:
-        yield Problem(f"seal of sweep {statement.get('sweep')}", "the sweep is not in the store any more")
-        return
-    name, finished, pruned = state
-    if finished is None:  # continued after its seal; the next seal covers it
-        return
-    try:
-        found = seal_statement(connection, sweep)
-    except StoreError as error:
-        yield Problem(f"sweep {name}", error.what)
-        return
-    for field, value in found.items():
-        if statement.get(field) != value:
-            yield Problem(f"sweep {name}", f"{field} is not what was sealed")
-    if pruned is None and statement.get("results") != results_digest(connection, sweep):
-        yield Problem(f"sweep {name}", "the answers are not those that were sealed: altered, added or removed")

@@ -208,7 +208,8 @@ def test_a_finished_sweep_takes_nothing_until_it_is_reopened(place: str, fleet: 
         store.put(sweep, fleet.result("b", ALL))
         second_seal = store.finish_sweep(sweep, finished=fleet.start, outcome="complete")
         assert store.pending(sweep) == ()
-        assert (store.sweep(sweep).seal, store.sweep(sweep).previous) == (second_seal, first_seal)
+        assert store.sweep(sweep).seal == second_seal != first_seal
+        assert store.sweep(sweep).previous not in {"", first_seal}, "between them stands that it was continued"
         assert store.verify().problems == ()
 
 

@@ -18,6 +18,7 @@ from fleetscan.store.schema import TABLES
 from fleetscan.store.sql import SqlStore, open_store
 
 if TYPE_CHECKING:
+    from fleetscan.store.database import Database
     from tests.store.conftest import Fleet
 
 ALL = {"s-oid": "a.dll", "s-run": "b.exe", "s-winsock": "c.dll"}
@@ -29,6 +30,24 @@ def test_versions_are_numbered_without_gaps() -> None:
     assert NEWEST >= 2
 
 
+def insert_old(database: Database, version: int) -> None:
+    """Rows as an earlier version wrote them: a baseline, a pruned sweep, and triage since there is any."""
+    with database.engine.begin() as connection:
+        run = connection.exec_driver_sql
+        host = "(SELECT id FROM host WHERE name = 'a')"
+        run(f"INSERT INTO baseline (name, sweep, host, created, note) VALUES ('gold', 2, {host}, 7, 'why')")
+        run("UPDATE sweep SET pruned = 99 WHERE id = 1")
+        run("DELETE FROM result WHERE sweep = 1")
+        run("DELETE FROM meta WHERE name = 'head'")
+        if version >= 4:
+            query = "INSERT INTO triage (fingerprint, taken, record) SELECT 'f', 7, content FROM raw LIMIT 1"
+            run(query)
+        if version >= 5:
+            run("UPDATE baseline SET others = '[\"b\"]', own_past = 1")
+        if version >= 3:
+            run("INSERT INTO judging (sweep, kind) VALUES (2, 1)")
+
+
 @pytest.mark.parametrize("version", range(1, NEWEST))
 def test_a_store_of_an_earlier_version_is_brought_up_with_all_it_holds(
     place: str, fleet: type[Fleet], version: int
@@ -36,11 +55,26 @@ def test_a_store_of_an_earlier_version_is_brought_up_with_all_it_holds(
     database = connect(place, create=True)
     migrate(database, create=True, upto=version)
     with SqlStore(database) as old:
-        sweep = fleet.sweep(old, {"a": ALL, "b": None})
-        seal = old.sweep(sweep).seal
+        fleet.sweep(old, {"a": ALL}, days_ago=400)
+        sweep = fleet.begin(old, ["a"])
+        old.put(sweep, fleet.result("a", ALL))
+        seal = old.finish_sweep(sweep, finished=fleet.start, outcome="complete")
+        stopped = fleet.sweep(old, {"a": ALL, "b": None})
+        with database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE sweep SET finished = NULL, outcome = 'running' WHERE id = 3")
+        insert_old(database, version)
+    for _ in range(2):
+        with open_store(place, create=False) as store:
+            assert store.result(sweep, HostId("a")) == fleet.result("a", ALL)
+            assert store.sweep(sweep).seal == seal
+            assert store.verify().problems == ()
+            [baseline] = store.baselines()
+            assert (baseline.name, baseline.sweep, baseline.golden[0], baseline.note) == ("gold", sweep, "a", "why")
+            assert baseline.own_past == (version >= 5)
+            assert len(store.triages()) == (version >= 4)
     with open_store(place, create=False) as store:
-        assert store.result(sweep, HostId("a")) == fleet.result("a", ALL)
-        assert store.sweep(sweep).seal == seal
+        store.put(stopped, fleet.result("b", ALL))
+        store.finish_sweep(stopped, finished=fleet.start, outcome="complete")
         store.put_findings(sweep, [FindingRecord(host=HostId("a"), fingerprint="f", rule_id="r", severity="low")])
         assert len(store.findings(sweep)) == 1
         assert store.verify().problems == ()
