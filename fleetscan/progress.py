@@ -78,7 +78,16 @@ class Observer(Protocol):
 
 def printable(text: str) -> str:
     """``text`` without characters that move a cursor: what hosts say is hostile."""
-    return "".join(char if char.isprintable() else f"\\x{ord(char):02x}" for char in text)
+    return "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in text)
+
+
+def tell(stream: TextIO, text: str, *, log_format: str = "text", kind: str = "Message") -> None:
+    """One line that is no event of a sweep, a remark or an error, in the form of the lines around it."""
+    if log_format == "json":
+        line = json.dumps({"time": round(time.time(), 3), "event": kind, "text": text})
+    else:
+        line = f"fleetscan: {printable(text)}"
+    print(line, file=stream, flush=True)
 
 
 class Silent:

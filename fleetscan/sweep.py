@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fleetscan import distributed
 from fleetscan.dispatcher import Dispatcher, Limits
 from fleetscan.domain.areas import AREAS
-from fleetscan.errors import RuleError, SettingsError
+from fleetscan.errors import RuleError, SettingsError, StoreError
 from fleetscan.hives.collection import collection
 from fleetscan.inventory import Inventory, load_inventory, select
 from fleetscan.model.host import Host, HostId
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from fleetscan.store.interface import Store, Sweep, SweepId
 
 
+_NAMED = 5  # hosts that a line spells out
 LOCAL = frozenset({"embedded", "recorded"})
 """Engines that read files of this machine."""
 
@@ -120,15 +121,46 @@ def begin(prepared: Prepared, store: Store, *, now: datetime) -> SweepId:
     return store.begin_sweep(PlanRecord.of(prepared.plan), hosts, started=now, note=prepared.request.note)
 
 
-def resume(prepared: Prepared, store: Store, name: str) -> SweepId:
-    """Open a sweep again. The plan must be the one it began with: else its answers would not speak of one question."""
-    sweep = store.sweep(name)
+def resume(prepared: Prepared, store: Store, name: str = "") -> tuple[SweepId, tuple[str, ...]]:
+    """Open a sweep again, without a name the latest that asked the same; with lines that a user must see.
+
+    The plan must be the one it began with: else its answers would not speak of one question. A sweep of which nothing
+    is left to ask stays sealed.
+    """
+    sweep = store.sweep(name) if name else _latest(prepared, store)
     if sweep.plan_digest != prepared.plan.digest:
         raise SettingsError(
-            f"sweep {sweep.id} asked something else: rules or options have changed since", hint="start a new sweep"
+            f"sweep {sweep.id} asked something else: rules or options have changed since",
+            hint="fleetscan store sweeps, and --resume SWEEP, or start a new sweep",
         )
-    store.reopen_sweep(sweep.id)
-    return sweep.id
+    pending = store.pending(sweep.id)
+    if pending or sweep.finished is None:
+        store.reopen_sweep(sweep.id)
+    return sweep.id, tuple(_what_resuming_leaves(prepared, store, sweep.id, pending))
+
+
+def _latest(prepared: Prepared, store: Store) -> Sweep:
+    latest = store.sweep()
+    same = (sweep for sweep in reversed(store.sweeps()) if sweep.plan_digest == prepared.plan.digest)
+    return next((sweep for sweep in same if sweep.pruned is None), latest)
+
+
+def _what_resuming_leaves(
+    prepared: Prepared, store: Store, sweep: SweepId, pending: tuple[HostId, ...]
+) -> Iterator[str]:
+    known = {host.id for host in store.hosts(sweep)}
+    here = {host.id for host in prepared.inventory}
+    chosen = sum(host in here for host in pending)
+    yield f"sweep {sweep}: {chosen} of {len(known)} hosts are left to ask" if pending else f"sweep {sweep} is complete"
+    if new := [host.id for host in prepared.inventory if host.id not in known]:
+        yield f"not asked, because they are not in sweep {sweep}: {_some(new)} (try: a new sweep)"
+    if away := [host for host in pending if host not in here]:
+        yield f"not complete in sweep {sweep}, and not in {prepared.request.source} as chosen: {_some(away)}"
+
+
+def _some(names: list[HostId]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(names[:_NAMED]) + more
 
 
 def ask(
@@ -143,17 +175,35 @@ def ask(
 ) -> Sweep:
     """Ask every host of the sweep that is not complete, store each answer as it arrives, seal the sweep.
 
-    A sweep that was told to stop stays open: ``resume`` goes on with it.
+    A sweep that was told to stop stays open: ``resume`` goes on with it. Several processes may do so at once: whoever
+    seals it first does not keep the others from storing what they still got.
     """
     pending = set(store.pending(sweep))
     hosts = [host for host in prepared.inventory if host.id in pending]
-    for result in _results(prepared, hosts, engine_named, observer=observer, stop=stop, now=now):
-        store.put(sweep, result)
-    if stop.is_set():
-        return store.sweep(sweep)
-    outcome = INCOMPLETE if store.pending(sweep) else COMPLETE
-    store.finish_sweep(sweep, finished=now(), outcome=outcome)
+    if hosts:
+        for result in _results(prepared, hosts, engine_named, observer=observer, stop=stop, now=now):
+            _put(store, sweep, result)
+    if not stop.is_set() and store.sweep(sweep).finished is None:
+        _seal(store, sweep, now())
     return store.sweep(sweep)
+
+
+def _put(store: Store, sweep: SweepId, result: HostResult) -> None:
+    try:
+        store.put(sweep, result)
+    except StoreError:
+        if store.sweep(sweep).finished is None:
+            raise
+        store.reopen_sweep(sweep)
+        store.put(sweep, result)
+
+
+def _seal(store: Store, sweep: SweepId, finished: datetime) -> None:
+    try:
+        store.finish_sweep(sweep, finished=finished, outcome=INCOMPLETE if store.pending(sweep) else COMPLETE)
+    except StoreError:
+        if store.sweep(sweep).finished is None:
+            raise
 
 
 def _results(

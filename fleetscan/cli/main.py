@@ -13,12 +13,13 @@ import sys
 import traceback
 from contextlib import suppress
 from importlib import import_module
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from fleetscan import __version__
-from fleetscan.errors import ExitCode, FleetscanError
-from fleetscan.report.escape import visible
+from fleetscan.errors import ExitCode, FleetscanError, SettingsError
+from fleetscan.progress import tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,7 +54,7 @@ class Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         """One line: the command, what is wrong, where its options are listed."""
         _, *words = self.prog.split()
-        _fail(": ".join((*(" ".join(words),) * bool(words), f"{message} (try: {self.prog} --help)")))
+        raise SettingsError(message, where=" ".join(words) or None, hint=f"{self.prog} --help")
 
 
 def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
@@ -90,8 +91,17 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(error, BrokenPipeError):
             # The reader went away (``| head``); there is nobody left to tell.
             return int(ExitCode.USAGE)
-        _fail(_line(error, verb))
+        with suppress(OSError):
+            tell(sys.stderr, _line(error, verb), log_format=_log_format(arguments), kind="Error")
+        interrupted = isinstance(error, KeyboardInterrupt) and verb in _KEEPS
+        raise SystemExit(int(ExitCode.INCOMPLETE if interrupted else ExitCode.USAGE)) from None
     return code
+
+
+def _log_format(arguments: Sequence[str]) -> str:
+    """The form of lines that was asked for; also where the arguments cannot be parsed."""
+    words = " ".join(arguments).replace("=", " ").split()
+    return "json" if ("--log-format", "json") in pairwise(words) else "text"
 
 
 def _make_output_safe() -> None:
@@ -138,9 +148,3 @@ def _leave_output() -> None:
     except (OSError, ValueError):
         with suppress(OSError, ValueError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _fail(text: str) -> NoReturn:
-    with suppress(OSError):
-        print(f"fleetscan: {visible(text)}", file=sys.stderr)
-    raise SystemExit(int(ExitCode.USAGE))

@@ -15,7 +15,7 @@ from fleetscan.engines.named import engine_named
 from fleetscan.jobs import World, run_job
 from fleetscan.notify import summary
 from fleetscan.progress import show_progress
-from fleetscan.report.escape import visible
+from fleetscan.progress import tell as tell_line
 from fleetscan.report.table import render
 from fleetscan.schedule import load_jobs
 
@@ -68,13 +68,13 @@ def run(args: Namespace) -> ExitCode:
         outcome = run_job(jobs, job, world(), observer=observer, stop=stop)
     if outcome.document is not None and not args.quiet:
         print(render(outcome.document, width=terminal_width()), end="")
-    tell(outcome)
+    tell(outcome, log_format=args.log_format)
     return outcome.exit_code
 
 
-def tell(outcome: Outcome) -> None:
+def tell(outcome: Outcome, *, log_format: str) -> None:
     """Say on standard error what is not in the table: a stop, reports that failed, receivers."""
-    if outcome.document is None:
-        print(f"fleetscan: stopped: sweep {outcome.sweep.id} is not complete", file=sys.stderr)
-    for line in (*outcome.problems, *map(summary, outcome.deliveries)):
-        print(f"fleetscan: {visible(line)}", file=sys.stderr)
+    stopped = f"stopped: sweep {outcome.sweep.id} is not complete (try: fleetscan sweep --resume {outcome.sweep.id}"
+    lines = () if outcome.document else (f"{stopped}, with the inventory, rules and store of the job)",)
+    for line in (*lines, *outcome.problems, *map(summary, outcome.deliveries)):
+        tell_line(sys.stderr, line, log_format=log_format)

@@ -13,8 +13,7 @@ from fleetscan.engines.named import engine_named
 from fleetscan.engines.recorded import Recorder
 from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.planner.scopes import Options
-from fleetscan.progress import show_progress
-from fleetscan.report.escape import visible
+from fleetscan.progress import show_progress, tell
 from fleetscan.store.sql import open_store
 from fleetscan.sweep import Request, ask, begin, prepare, resume
 
@@ -96,7 +95,7 @@ def run(
     """The whole job; the exit code is the contract of ``errors.ExitCode``."""
     prepared = prepare(_request(args))
     for line in (*map(_problem, prepared.report.problems), *prepared.remarks):
-        print(f"fleetscan: {visible(line)}", file=sys.stderr)
+        tell(sys.stderr, line, log_format=args.log_format)
     if args.record is not None:
         engines = Recorder(args.record, engines)
     with open_store(args.store) as store:
@@ -114,18 +113,21 @@ def _asked(
     now: Callable[[], datetime],
 ) -> SweepId | None:
     """The finished sweep; None if it was told to stop."""
-    sweep = begin(prepared, store, now=now()) if args.resume is None else resume(prepared, store, args.resume)
+    if args.resume is None:
+        sweep = begin(prepared, store, now=now())
+    else:
+        sweep, remarks = resume(prepared, store, "" if args.resume == LATEST else args.resume)
+        for line in remarks:
+            tell(sys.stderr, line, log_format=args.log_format)
     with (
         stop_on_signals() as stop,
         show_progress(sys.stderr, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as observer,
     ):
         asked = ask(prepared, store, sweep, engines, observer=observer, stop=stop, now=now)
     if stop.is_set():
-        print(
-            f"fleetscan: stopped: {asked.answered} of {asked.hosts} hosts are stored"
-            f" (try: fleetscan sweep ... --resume {sweep})",
-            file=sys.stderr,
-        )
+        done = asked.hosts - len(store.pending(sweep))
+        line = f"stopped: {done} of {asked.hosts} hosts are complete (try: the same with --resume {sweep})"
+        tell(sys.stderr, line, log_format=args.log_format)
         return None
     return sweep
 

@@ -7,17 +7,19 @@ import signal
 import sys
 import threading
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 from fleetscan.cli.run import add_settings_option, tell, world
 from fleetscan.errors import ExitCode, FleetscanError, SettingsError
 from fleetscan.jobs import intervals_of, run_job
 from fleetscan.progress import show_progress
+from fleetscan.progress import tell as tell_line
 from fleetscan.schedule import Watch, load_jobs
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -47,6 +49,17 @@ class _Wishes:
             self.reload.set()
 
 
+class _Warnings(logging.Handler):
+    """What libraries warn of, in the form of all other lines."""
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        super().__init__()
+        self._say = say
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._say(record.getMessage())
+
+
 @contextmanager
 def _signals() -> Iterator[_Wishes]:
     wishes = _Wishes()
@@ -63,47 +76,44 @@ def _signals() -> Iterator[_Wishes]:
 
 def run(args: Namespace) -> ExitCode:
     """Watch until a signal ends it; jobs in flight answer first."""
-    logging.basicConfig(stream=sys.stderr, format="fleetscan: %(message)s", level=logging.WARNING)
+    say = partial(tell_line, sys.stderr, log_format=args.log_format)
+    logging.basicConfig(handlers=[_Warnings(say)], level=logging.WARNING)
     jobs = load_jobs(args.config)
     with _signals() as wishes:
 
         def run_one(jobs: Jobs, job: Job) -> None:
-            _say(f"job {job.name}: started")
+            say(f"job {job.name}: started")
             with show_progress(sys.stderr, quiet=True, log_format=args.log_format) as observer:
                 outcome = run_job(jobs, job, world(), observer=observer, stop=wishes.stop)
-            _say(f"job {job.name}: sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}")
-            tell(outcome)
+            say(f"job {job.name}: sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}")
+            tell(outcome, log_format=args.log_format)
 
         watch = Watch(run_one, intervals_of)
         if not watch.load(jobs):
             raise SettingsError("no job has a schedule", where=str(args.config), hint='every: 6h or cron: "30 3 * * *"')
         watch.start()
         try:
-            _announce(watch)
+            _announce(watch, say)
             while not wishes.stop.wait(_LOOK):
                 if wishes.reload.is_set():
                     wishes.reload.clear()
-                    _reload(watch, args.config)
+                    _reload(watch, args.config, say)
         finally:
             watch.stop()
-    _say("stopped")
+    say("stopped")
     return ExitCode.CLEAN
 
 
-def _reload(watch: Watch, config: Path) -> None:
+def _reload(watch: Watch, config: Path, say: Callable[[str], None]) -> None:
     """Take the changed file; a wrong one changes nothing."""
     try:
         watch.load(load_jobs(config))
     except FleetscanError as error:
-        _say(f"not reloaded: {error}")
+        say(f"not reloaded: {error}")
         return
-    _announce(watch)
+    _announce(watch, say)
 
 
-def _announce(watch: Watch) -> None:
+def _announce(watch: Watch, say: Callable[[str], None]) -> None:
     for name, due in watch.upcoming():
-        _say(f"job {name}: next run {due:%Y-%m-%d %H:%M:%S %Z}")
-
-
-def _say(line: str) -> None:
-    print(f"fleetscan: {line}", file=sys.stderr, flush=True)
+        say(f"job {name}: next run {due:%Y-%m-%d %H:%M:%S %Z}")

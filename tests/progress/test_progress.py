@@ -60,7 +60,7 @@ def test_the_tally_counts_hosts_not_attempts() -> None:
 
 def test_plain_lines_name_what_failed_and_end_with_the_counts() -> None:
     lines = shown(io.StringIO()).splitlines()
-    assert lines[0] == "b: not reached (auth: no\\x1b[2J)"
+    assert lines[0] == "b: not reached (auth: no<U+001B>[2J)"
     assert lines[1] == "c: 1 of 3 scopes not covered (damaged)"
     assert lines[2].startswith("3/3 hosts, 1 failed")
     assert len(lines) == 3
@@ -104,7 +104,7 @@ def test_a_terminal_gets_a_bar_and_keeps_its_cursor() -> None:
     text = shown(Terminal())
     assert "3/3" in text
     assert "1 failed" in text
-    assert "no\\x1b[2J" in text
+    assert "no<U+001B>[2J" in text
 
 
 def test_the_terminal_is_given_back_when_the_sweep_breaks_off() -> None:
