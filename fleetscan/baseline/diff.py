@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from fleetscan.baseline.identity import Coverage
 
@@ -63,12 +63,31 @@ class NotComparable:
     reason: str
 
 
+class Covers(Protocol):
+    """What one side of a comparison covered."""
+
+    def gap(self, entity: Entity) -> str:
+        """Why the side cannot speak of the entity; empty if it can."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Reasons:
+    """Coverage known entity by entity: why this side cannot speak of it, empty where it can."""
+
+    by_ident: Mapping[Ident, str]
+
+    def gap(self, entity: Entity) -> str:
+        """See ``Covers``."""
+        return self.by_ident.get(entity.ident, "")
+
+
 @dataclass(frozen=True, slots=True)
 class Side:
     """One reading: its entities and what it covered."""
 
     entities: tuple[Entity, ...]
-    coverage: Coverage = field(default_factory=Coverage)
+    coverage: Covers = field(default_factory=Coverage)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +115,8 @@ def _table(entities: Iterable[Entity]) -> dict[Ident, Entity]:
 def _compare(
     old: Entity | None,
     new: Entity | None,
-    before: Coverage,
-    after: Coverage,
+    before: Covers,
+    after: Covers,
     changes: list[Change],
     gaps: list[NotComparable],
 ) -> None:

@@ -76,7 +76,6 @@ def _removed(change: Change, verdict: Verdict | None, *, new_release: bool) -> G
 
 def _modified(change: Change, before: Verdict | None, after: Verdict) -> Graded:
     what = What.REPLACED if change.kind is ChangeKind.REPLACED else What.CHANGED
-    names = ", ".join(f"{one.name} {one.old or '(none)'} -> {one.new or '(none)'}" for one in change.attributes)
     if after.kind is VerdictKind.NOT_JUDGED or (change.entity.kind == "oid_other" and after.is_fine):
         severity = _UNJUDGED.get(change.entity.kind, Severity.LOW)
     elif after.is_fine:
@@ -86,7 +85,13 @@ def _modified(change: Change, before: Verdict | None, after: Verdict) -> Graded:
         if change.kind is ChangeKind.REPLACED:
             severity = max(severity, Severity.HIGH)
         what = after.what if after.what is not What.NEW else what
-    return Graded(change=change, what=what, severity=severity, why=f"changed since the baseline: {names}; {after.why}")
+    return Graded(change=change, what=what, severity=severity, why=f"{moved(change)}; {after.why}")
+
+
+def moved(change: Change) -> str:
+    """In words, what is another than before."""
+    names = ", ".join(f"{one.name} {one.old or '(none)'} -> {one.new or '(none)'}" for one in change.attributes)
+    return f"changed since the baseline: {names}"
 
 
 def _between_known(change: Change, before: Verdict | None) -> Severity:

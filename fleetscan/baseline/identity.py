@@ -43,8 +43,6 @@ class Units:
 
     rows: frozenset[RegistryRow]
     by_unit: Mapping[str, tuple[RegistryRow, ...]]
-    repeated: tuple[RegistryRow, ...]
-    """Rows that occur again: a value name shown twice is a trace of hiding."""
 
     @classmethod
     def of(cls, rows: Iterable[RegistryRow]) -> Units:
@@ -53,56 +51,66 @@ class Units:
         by_unit: dict[str, list[RegistryRow]] = {}
         for row in table:
             by_unit.setdefault(unit_of(row), []).append(row)
-        return cls(frozenset(table), {unit: tuple(found) for unit, found in by_unit.items()}, _repeated(table))
-
-
-def _repeated(rows: tuple[RegistryRow, ...]) -> tuple[RegistryRow, ...]:
-    if len(frozenset(rows)) == len(rows):
-        return ()
-    return tuple(row for row, count in Counter(rows).items() for _ in range(count - 1))
-
-
-def changed_rows(
-    before: Units, after: tuple[RegistryRow, ...]
-) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
-    """Both sides reduced to the units that differ: what is equal on both sides is not decoded at all.
-
-    Only rows that differ are looked at one by one; those of ``after`` that are equal come from the index of ``before``.
-    """
-    new = frozenset(after)
-    again = _repeated(after) if len(new) != len(after) else ()
-    return _changed(before, before.rows - new, new - before.rows, again)
+        return cls(frozenset(table), {unit: tuple(found) for unit, found in by_unit.items()})
 
 
 def changed_lines(
-    before: Units,
-    old: frozenset[bytes],
-    after: Sequence[bytes],
-    read: Callable[[Iterable[bytes]], tuple[RegistryRow, ...]],
+    old: Sequence[bytes], new: Sequence[bytes], read: Callable[[Iterable[bytes]], tuple[RegistryRow, ...]]
 ) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
-    """The same for rows that are not decoded yet: only lines that differ are; ``old`` are those of ``before``."""
-    new = frozenset(after)
-    again: tuple[RegistryRow, ...] = ()
-    if len(new) != len(after):
-        again = read(line for line, count in Counter(after).items() for _ in range(count - 1))
-    return _changed(before, frozenset(read(old - new)), frozenset(read(new - old)), again)
+    """Both sides of a block reduced to the units that differ: what is equal on both sides is not decoded at all.
 
-
-def _changed(
-    before: Units, gone: frozenset[RegistryRow], come: frozenset[RegistryRow], again: tuple[RegistryRow, ...]
-) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
-    units = {unit_of(row) for row in (*gone, *come)}
-    if again != before.repeated:
-        units |= {unit_of(row) for row in (*again, *before.repeated)}
+    ``read`` decodes lines. Equal lines are equal rows; a line begins with the key, which ends at ``","``.
+    """
+    units = {unit_of(row) for row in read(_differing(old, new))}
     if not units:
         return (), ()
-    old_rows = tuple(row for unit in sorted(units) for row in before.by_unit.get(unit, ()))
-    kept = tuple(row for row in dict.fromkeys(old_rows) if row not in gone)
-    return old_rows, (*kept, *sorted(come, key=_content), *(row for row in again if unit_of(row) in units))
+    near = _Near.of(units)
+    known: dict[bytes, bool] = {}
+    sides = (read(_near_lines(lines, near, known, read)) for lines in (old, new))
+    before, after = (tuple(row for row in rows if unit_of(row) in units) for rows in sides)
+    return before, after
 
 
-def _content(row: RegistryRow) -> tuple[str, ...]:
-    return row.key, row.name, row.type, row.data
+def _differing(old: Sequence[bytes], new: Sequence[bytes]) -> list[bytes]:
+    """Lines of one side only, and lines that one side has more often: a value name shown twice is a trace of hiding."""
+    left, right = frozenset(old), frozenset(new)
+    found = [*(left - right), *(right - left)]
+    if len(left) < len(old) or len(right) < len(new):
+        often = Counter(old), Counter(new)
+        found += [line for line in left & right if often[0][line] != often[1][line]]
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Near:
+    """The keys whose rows may belong to some units: those of their values, and those above."""
+
+    keys: frozenset[str]
+    winsock: bool
+
+    @classmethod
+    def of(cls, units: Iterable[str]) -> _Near:
+        names = frozenset(units)
+        # A listed name never holds a backslash in a registry; in the answer of a lying host it may hold many.
+        above = (unit[:end] for unit in names for end, letter in enumerate(unit) if letter == "\\")
+        users = (HKU, _PROFILES) if HKU in names else ()
+        return cls(frozenset((*names, *above, *users)), _WINSOCK in names)
+
+    def holds(self, key: str) -> bool:
+        """May rows of this folded key be in one of the units?"""
+        return key in self.keys or (self.winsock and key.startswith(_WINSOCK))
+
+
+def _near_lines(
+    lines: Sequence[bytes],
+    near: _Near,
+    known: dict[bytes, bool],
+    read: Callable[[Iterable[bytes]], tuple[RegistryRow, ...]],
+) -> list[bytes]:
+    keys = [line.partition(b'","')[0] for line in lines]
+    first = {key: line for key, line in zip(keys, lines, strict=True) if key not in known}
+    known.update(zip(first, (near.holds(fold(row.key)) for row in read(first.values())), strict=True))
+    return [line for key, line in zip(keys, lines, strict=True) if known[key]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tabulate import tabulate
-
 from fleetscan.errors import ExitCode, RuleError, SettingsError, StoreError
-from fleetscan.findings.assemble import assess
+from fleetscan.findings.difference import Matching, Named, difference, only
 from fleetscan.findings.hits import RuleHits
-from fleetscan.findings.records import identity_text
 from fleetscan.inventory import Inventory
 from fleetscan.inventory import select as select_hosts
-from fleetscan.model.finding import Severity
 from fleetscan.model.host import Host, HostId
-from fleetscan.report.escape import cell, visible
+from fleetscan.queries import load_queries
+from fleetscan.report.difference import csv_text, json_lines, lines, table
+from fleetscan.report.escape import visible
 from fleetscan.rules.load import load_rules, select
 from fleetscan.settings import content
 from fleetscan.store.interface import Baseline
@@ -28,15 +23,15 @@ from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from fleetscan.baseline.diff import Change
-    from fleetscan.findings.model import Assessment, FleetChange
-    from fleetscan.model.rule import Rule
+    from fleetscan.findings.difference import Difference, Wants
+    from fleetscan.queries import Query
+    from fleetscan.report.difference import Line
+    from fleetscan.rules.load import LoadReport
     from fleetscan.store.interface import Store, Sweep
 
 HELP = "what changed between a baseline and a sweep"
-COLUMNS = ("host", "severity", "change", "kind", "entity", "name", "attribute", "old", "new", "why")
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -47,9 +42,17 @@ def configure(parser: ArgumentParser) -> None:
     )
     parser.add_argument("--against", metavar="HOST", help="compare every host with this one of BASE")
     parser.add_argument("--entity", metavar="TEXT", help="only entities whose kind, identity or name holds this")
-    parser.add_argument("--rule", metavar="RULE", help="only entities that this rule matches: id or title")
     parser.add_argument(
-        "-r", "--rules", action="append", default=[], type=Path, metavar="PATH", help="where --rule is looked for"
+        "--rule", metavar="RULE", help="only entities that this rule or detection matches: id, title or name"
+    )
+    parser.add_argument(
+        "-r",
+        "--rules",
+        action="append",
+        default=[],
+        type=Path,
+        metavar="PATH",
+        help="rules that say how much a changed value matters (repeatable; default: the shipped rules)",
     )
     parser.add_argument(
         "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
@@ -63,41 +66,46 @@ def configure(parser: ArgumentParser) -> None:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
-    """One change, or one thing that could not be compared."""
-
-    host: str
-    severity: Severity
-    change: str
-    kind: str
-    entity: str
-    name: str = ""
-    attributes: tuple[tuple[str, str, str], ...] = ()
-    why: str = ""
-
-
-def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
+def run(args: Namespace) -> ExitCode:
     """Compare and print; the exit code is 1 if something changed, 3 if nothing did and not all could be compared."""
     if args.first is not None and args.first < 0:
         raise SettingsError("--first must not be negative")
-    rules = _rule(args)
+    rules, detections = _rules(args), load_queries(content("queries") / "detections")
+    wanted = tuple(_wanted(args, rules, detections))
     with open_store(args.store, create=False) as store:
         sweep = store.sweep(args.sweep)
         base = _base(store, sweep, args)
-        assessment = assess(store, sweep, today=now().date(), baseline=base, find_hits=RuleHits.of(rules))
-        if args.limit:
-            assessment = _only(assessment, _chosen(store, sweep, base, args.limit))
-    matched: set[object] = {(one.host, one.entity.ident) for one in assessment.all_findings() if one.hits}
-    lines = list(_lines(assessment, args, matched if rules else None))
-    shown = lines if args.first is None else lines[: args.first]
-    _print(shown, args, assessment, base, left=len(lines) - len(shown))
-    if any(line.severity > Severity.INFO and line.change != NOT_COMPARABLE for line in lines):
+        hosts = _chosen(store, sweep, base, args.limit) if args.limit else None
+        found = difference(store, base, sweep, rules=rules.rules, detections=detections, hosts=hosts)
+    if hosts is not None:  # what chosen hosts have in common says nothing about the fleet
+        found = replace(found, fleet_changes=())
+    for wants in wanted:
+        found = only(found, wants)
+    told = lines(found, folded=not (args.json or args.csv))
+    _print(told, args, found, f"Sweep {sweep.id} compared with {_words(base)}")
+    if any(line.counts for line in told):
         return ExitCode.FINDINGS
-    return ExitCode.INCOMPLETE if assessment.gaps else ExitCode.CLEAN
+    return ExitCode.INCOMPLETE if found.gaps or found.asked_once else ExitCode.CLEAN
 
 
-NOT_COMPARABLE = "not comparable"
+def _rules(args: Namespace) -> LoadReport:
+    paths = tuple(args.rules) or (content("rules"),)
+    loaded = load_rules(paths)
+    for problem in loaded.problems:
+        print(f"fleetscan: {visible(str(problem))}", file=sys.stderr)
+    if not loaded.rules:
+        raise RuleError("no rule could be loaded", where=str(paths[0]), hint="fleetscan rules check PATH")
+    return loaded
+
+
+def _wanted(args: Namespace, rules: LoadReport, detections: Sequence[Query]) -> Iterator[Wants]:
+    if args.entity:
+        yield Named(args.entity)
+    if args.rule is not None:
+        name = args.rule.casefold()
+        chosen = [query for query in detections if name in {query.name.casefold(), query.title.casefold()}]
+        matched = () if chosen else select(rules, [args.rule])
+        yield Matching(RuleHits.of(matched), frozenset(query.scope_id for query in chosen))
 
 
 def _chosen(store: Store, sweep: Sweep, base: Baseline, limit: Sequence[str]) -> frozenset[HostId]:
@@ -113,41 +121,19 @@ def _chosen(store: Store, sweep: Sweep, base: Baseline, limit: Sequence[str]) ->
     return frozenset(host.id for host in select_hosts(inventory, limit))
 
 
-def _only(assessment: Assessment, hosts: frozenset[HostId]) -> Assessment:
-    """What concerns these hosts; changes of the whole fleet speak of others too, so they are shown host by host."""
-    return replace(
-        assessment,
-        changes=tuple(one for one in assessment.changes if one.host in hosts),
-        fleet_changes=(),
-        gaps=tuple(gap for gap in assessment.gaps if gap.host in hosts),
-        first_seen=tuple(host for host in assessment.first_seen if host in hosts),
-        no_longer_listed=tuple(host for host in assessment.no_longer_listed if host in hosts),
-    )
-
-
-def _rule(args: Namespace) -> tuple[Rule, ...]:
-    if args.rule is None:
-        return ()
-    loaded = load_rules(tuple(args.rules) or (content("rules"),))
-    found = select(loaded, [args.rule])
-    if not found:
-        raise RuleError(f"no rule is called {args.rule!r}", hint="fleetscan rules list")
-    return found
-
-
 def _base(store: Store, sweep: Sweep, args: Namespace) -> Baseline:
-    golden = None if args.against is None else HostId(args.against)
     base = _named(store, args.base) if args.base else _before(store, sweep)
-    if golden is None:
-        golden = base.host
-    known = {host.id for host in store.hosts(base.sweep) if host.answered}
-    if golden is not None and golden not in known:
-        raise SettingsError(f"{golden} gave no answer in {base.sweep}", hint="fleetscan baseline show, or another host")
     if store.sweep(base.sweep).pruned:
         raise StoreError(f"the answers of sweep {base.sweep} were pruned", hint="compare with a sweep that is kept")
-    if args.against is None:
-        return base
-    return Baseline(name=base.name, sweep=base.sweep, host=golden, created=base.created)
+    if args.against is not None:
+        base = Baseline(name=base.name, sweep=base.sweep, host=HostId(args.against), created=base.created)
+    known = {host.id for host in store.hosts(base.sweep) if host.covered}
+    for golden in base.golden:
+        if golden not in known:
+            raise SettingsError(
+                f"{golden} gave no answer in {base.sweep}", hint="another host, or another baseline: baseline list"
+            )
+    return base
 
 
 def _named(store: Store, name: str) -> Baseline:
@@ -155,140 +141,42 @@ def _named(store: Store, name: str) -> Baseline:
     for baseline in store.baselines():
         if baseline.name == name:
             return baseline
+    if name != "latest" and not any(sweep.id.startswith(name) for sweep in store.sweeps()):
+        raise StoreError(
+            f"there is no baseline and no sweep {name}", hint="fleetscan baseline list, fleetscan store sweeps"
+        )
     sweep = store.sweep(name)
     return Baseline(name=sweep.id, sweep=sweep.id, created=sweep.started)
 
 
 def _before(store: Store, sweep: Sweep) -> Baseline:
-    earlier = [one for one in store.sweeps() if one.started < sweep.started and not one.pruned]
+    """The last sweep before that came to its end and is still kept."""
+    earlier = [one for one in store.sweeps() if one.started < sweep.started and one.finished and not one.pruned]
     if not earlier:
         raise SettingsError(f"there is no sweep before {sweep.id}", hint="fleetscan diff BASE SWEEP")
-    last = earlier[-1]
+    last = max(earlier, key=lambda one: one.started)
     return Baseline(name=last.id, sweep=last.id, created=last.started)
 
 
-def _lines(assessment: Assessment, args: Namespace, matched: set[object] | None) -> Iterator[Line]:
-    whole = {
-        (id_of(graded.change), host) for one in assessment.fleet_changes for graded in one.changes for host in one.hosts
-    }
-    fleet = [line for one in assessment.fleet_changes for line in _fleet_lines(one)]
-    single = [
-        _line(one.host, one.graded.severity, one.graded.what, one.graded.change, one.graded.why)
-        for one in assessment.changes
-        if (id_of(one.graded.change), one.host) not in whole
-        and (matched is None or (one.host, one.graded.change.entity.ident) in matched)
-    ]
-    gaps = [
-        Line(
-            gap.host,
-            Severity.INFO,
-            NOT_COMPARABLE,
-            gap.entity.kind if gap.entity else "host",
-            identity_text(gap.entity) if gap.entity else gap.host,
-            gap.entity.title if gap.entity else "",
-            why=gap.reason,
-        )
-        for gap in assessment.gaps
-        if matched is None
-    ]
-    lines = (*(fleet if matched is None else ()), *sorted(single, key=_order), *gaps)
-    wanted = (args.entity or "").casefold()
-    return (line for line in lines if wanted in f"{line.kind} {line.entity} {line.name}".casefold())
+def _words(base: Baseline) -> str:
+    """The older side in words."""
+    name = base.name if base.name == base.sweep else f"{base.name} (sweep {base.sweep})"
+    if not base.golden:
+        return visible(name)
+    hosts = ", ".join(base.golden)
+    if base.own_past:
+        return visible(f"{name}, every host with its own past, new ones with {hosts}")
+    if len(base.golden) > 1:
+        return visible(f"{name}, every host with the one of its build of {hosts}")
+    return visible(f"{name}, every host with {hosts}")
 
 
-def id_of(change: Change) -> tuple[object, ...]:
-    """What makes two hosts' changes the same change."""
-    return change.kind, change.entity.ident, change.entity.get("dll"), change.entity.get("function")
-
-
-def _order(line: Line) -> tuple[object, ...]:
-    return -line.severity, line.host, line.kind, line.entity
-
-
-def _fleet_lines(one: FleetChange) -> Iterator[Line]:
-    for graded in one.changes:
-        host = f"{len(one.hosts)} of {one.of} hosts of build {one.build or 'unknown'}"
-        yield _line(host, min(graded.severity, one.severity), graded.what, graded.change, graded.why)
-
-
-def _line(host: str, severity: Severity, what: str, change: Change, why: str) -> Line:
-    entity = change.entity
-    attributes = [(one.name, one.old or "", one.new or "") for one in change.attributes]
-    if not attributes:
-        new = change.after is not None
-        attributes = [
-            (name, "" if new else value, value if new else "")
-            for name, value in entity.attributes
-            if name in {"dll", "function"}
-        ]
-    return Line(host, severity, what, entity.kind, identity_text(entity), entity.title, tuple(attributes), why)
-
-
-def _print(lines: Sequence[Line], args: Namespace, assessment: Assessment, base: Baseline, *, left: int) -> None:
-    if args.json:
-        for line in lines:
-            print(json.dumps(_record(line), ensure_ascii=True))
-        return
+def _print(told: Sequence[Line], args: Namespace, found: Difference, head: str) -> None:
+    shown = told if args.first is None else told[: args.first]
     if args.csv:
-        print(_csv(lines), end="")
+        print(csv_text(shown), end="")
         return
-    against = f", every host against {visible(base.host)}" if base.host else ""
-    print(f"Sweep {assessment.sweep} compared with {visible(base.name)}{against}")
-    rows = [
-        (
-            visible(line.host),
-            str(line.severity),
-            line.change,
-            f"{line.kind} {visible(line.entity)}",
-            visible(_attributes(line)),
-        )
-        for line in lines
-    ]
-    if rows:
-        print(
-            tabulate(
-                rows,
-                headers=("host", "severity", "change", "entity", "old -> new"),
-                maxcolwidths=[24, None, None, 48, 48],
-            )
-        )
-    else:
-        print("nothing changed")
-    if left:
-        print(f"{left} more lines (try: --first {len(lines) + left})")
-    for title, hosts in (
-        ("seen for the first time", assessment.first_seen),
-        ("no longer listed", assessment.no_longer_listed),
-    ):
-        if hosts:
-            print(f"{title}: {', '.join(map(visible, hosts))}")
-
-
-def _attributes(line: Line) -> str:
-    if line.change == NOT_COMPARABLE:
-        return line.why
-    return "; ".join(f"{name}: {old or '(none)'} -> {new or '(none)'}" for name, old, new in line.attributes)
-
-
-def _record(line: Line) -> dict[str, object]:
-    return {
-        "host": line.host,
-        "severity": str(line.severity),
-        "change": line.change,
-        "kind": line.kind,
-        "entity": line.entity,
-        "name": line.name,
-        "attributes": [{"name": name, "old": old, "new": new} for name, old, new in line.attributes],
-        "why": line.why,
-    }
-
-
-def _csv(lines: Sequence[Line]) -> str:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\r\n")
-    writer.writerow(COLUMNS)
-    for line in lines:
-        head = (line.host, str(line.severity), line.change, line.kind, line.entity, line.name)
-        for attribute in line.attributes or (("", "", ""),):
-            writer.writerow([cell(text) for text in (*head, *attribute, line.why)])
-    return stream.getvalue()
+    if not args.json:
+        print(head)
+    for line in json_lines(shown) if args.json else table(shown, found, left=len(told) - len(shown)):
+        print(line)

@@ -14,14 +14,13 @@ from fleetscan.domain.verdicts import Judged, expected
 from fleetscan.findings.appearances import Appearances
 from fleetscan.findings.compare import Comparer
 from fleetscan.findings.fingerprint import fingerprint
-from fleetscan.findings.fleet import fleet_changes
+from fleetscan.findings.fleet import fleet_changes, host_changes
 from fleetscan.findings.hashes import FileHashes
 from fleetscan.findings.hits import RuleHits
 from fleetscan.findings.model import (
     Assessment,
     Finding,
     Gap,
-    HostChange,
     HostCoverage,
     StockGroup,
 )
@@ -179,7 +178,7 @@ class _Work:
         """Everything, in the order of the report."""
         reached = {host: group for group in self._groups if _is_reached(group) for host in group.hosts}
         diffs = {host: found for host in reached if (found := self._diff(host, reached[host])) is not None}
-        fleet = fleet_changes(diffs, reached, self._census)
+        fleet = fleet_changes(diffs.values(), {host: self._builds[host] for host in diffs}, self._census)
         at_once = _at_once(fleet)
         findings: list[Finding] = []
         uses: Counter[str] = Counter()
@@ -191,7 +190,7 @@ class _Work:
             baseline=baseline.name if baseline else "",
             findings=tuple(sorted(findings, key=_order)),
             stock=tuple(self._stock()),
-            changes=tuple(_host_changes(diffs.values())),
+            changes=tuple(host_changes(diffs.values())),
             fleet_changes=fleet,
             gaps=tuple(self._gaps(diffs.values(), reached)),
             first_seen=tuple(sorted(set(reached) - set(self._past.hosts)))
@@ -519,13 +518,6 @@ def _certainty(matter: Matter, change: Graded | None) -> Certainty:
 def _order(finding: Finding) -> tuple[object, ...]:
     rarity = finding.prevalence.hosts if finding.prevalence else 0
     return -finding.severity, rarity, finding.host, finding.entity.ident
-
-
-def _host_changes(diffs: Iterable[HostDiff]) -> Iterator[HostChange]:
-    for found in diffs:
-        for graded in found.changes:
-            ident = graded.change.entity.ident
-            yield HostChange(host=found.host, graded=graded, fingerprint=fingerprint(found.host, ident))
 
 
 def _new_on(diffs: Iterable[HostDiff]) -> Mapping[tuple[Ident, str, str], int]:

@@ -5,36 +5,47 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from fleetscan.findings.model import FleetChange
+from fleetscan.findings.fingerprint import fingerprint
+from fleetscan.findings.model import FleetChange, HostChange, Prevalence
 from fleetscan.model.finding import Severity, What
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from fleetscan.baseline.diff import Change
     from fleetscan.baseline.grade import Graded
     from fleetscan.findings.compare import HostDiff
     from fleetscan.findings.prevalence import Census
-    from fleetscan.findings.reading import HostGroup
     from fleetscan.model.host import HostId
 
 _FEWEST = 3
 _HALF = 2
 
 
+def host_changes(diffs: Iterable[HostDiff]) -> Iterator[HostChange]:
+    """Every change of every host, with the name of the finding that it would be."""
+    for found in diffs:
+        for graded in found.changes:
+            ident = graded.change.entity.ident
+            yield HostChange(host=found.host, graded=graded, fingerprint=fingerprint(found.host, ident))
+
+
 def fleet_changes(
-    diffs: Mapping[HostId, HostDiff], reached: Mapping[HostId, HostGroup], counted: Census
+    diffs: Iterable[HostDiff], builds: Mapping[HostId, str], counted: Census | None = None
 ) -> tuple[FleetChange, ...]:
-    """Equal changes on at least half of the compared hosts of a build; those of the same hosts are one line."""
-    compared = Counter(reached[host].outlook.build for host in diffs)
+    """Equal changes on at least half of the compared hosts of a build; those of the same hosts are one line.
+
+    ``builds`` names every host that was compared, those without a change too.
+    """
+    compared = Counter(builds.values())
     alike: dict[tuple[str, object], list[HostId]] = {}
     examples: dict[tuple[str, object], Graded] = {}
-    for host, found in diffs.items():
+    for found in diffs:
         for graded in found.changes:
             if graded.change.entity.kind == "user":
                 continue
-            key = reached[host].outlook.build, _signature(graded.change)
-            alike.setdefault(key, []).append(host)
+            key = builds[found.host], signature(graded.change)
+            alike.setdefault(key, []).append(found.host)
             examples.setdefault(key, graded)
     lines: dict[tuple[str, tuple[HostId, ...]], list[Graded]] = {}
     for key, hosts in alike.items():
@@ -45,7 +56,9 @@ def fleet_changes(
             changes=tuple(changes),
             hosts=hosts,
             of=compared[build],
-            present=counted.of(changes[0].change.entity, build),
+            present=counted.of(changes[0].change.entity, build)
+            if counted
+            else Prevalence(len(hosts), compared[build], build),
             build=build,
             severity=max(_severity(graded) for graded in changes),
         )
@@ -53,7 +66,8 @@ def fleet_changes(
     )
 
 
-def _signature(change: Change) -> object:
+def signature(change: Change) -> object:
+    """What makes two hosts' changes the same change."""
     attributes = tuple((one.name, one.old, one.new) for one in change.attributes)
     return change.kind, change.entity.ident, change.entity.get("dll"), change.entity.get("function"), attributes
 

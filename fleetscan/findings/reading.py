@@ -23,7 +23,7 @@ from fleetscan.model.snapshot import HostFacts
 from fleetscan.store.digest import line_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from fleetscan.domain.known_good import KnownGood
     from fleetscan.domain.verdicts import Judged
@@ -103,7 +103,7 @@ class Judge:
     detections: Mapping[str, Query] = field(default_factory=dict)
     """Today's detections by scope id."""
     _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
-    _units: dict[BlockId | None, tuple[Units, frozenset[bytes]]] = field(default_factory=dict)
+    _units: dict[BlockId | None, Units] = field(default_factory=dict)
     _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
     _indexes: dict[tuple[object, ...], EntityIndex] = field(default_factory=dict)
     _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
@@ -122,24 +122,20 @@ class Judge:
 
     def units(self, block: BlockId | None) -> Units:
         """The rows of a block by unit."""
-        return self._indexed(block)[0]
-
-    def differing(
-        self, old: BlockId | None, new: BlockId | None
-    ) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
-        """The rows of two blocks in the units that differ; of the new one only lines that differ are decoded."""
-        units, lines = self._indexed(old)
-        return changed_lines(units, lines, () if new is None else self.store.block_lines(new), line_rows)
-
-    def _indexed(self, block: BlockId | None) -> tuple[Units, frozenset[bytes]]:
         found = self._units.pop(block, None)
         if found is None:
-            lines = () if block is None else self.store.block_lines(block)
-            found = Units.of(line_rows(lines)), frozenset(lines)
+            found = Units.of(self.rows(block))
             if len(self._units) >= _UNITS_KEPT:
                 self._units.pop(next(iter(self._units)))
         self._units[block] = found
         return found
+
+    def differing(
+        self, old: BlockId | None, new: BlockId | None
+    ) -> tuple[tuple[RegistryRow, ...], tuple[RegistryRow, ...]]:
+        """The rows of two blocks in the units that differ; only those are decoded, and no block is remembered."""
+        before, after = (() if block is None else self.store.block_lines(block) for block in (old, new))
+        return changed_lines(before, after, line_rows)
 
     def groups(self, sweep: SweepId) -> Iterator[HostGroup]:
         """Every distinct answer of a sweep with the hosts that gave it."""
@@ -153,16 +149,33 @@ class Judge:
             for (outlook, spots), hosts in alike.items():
                 yield self._group(tuple(hosts), outlook, tree.cells, spots)
 
+    def outlooks(self, sweep: SweepId) -> Mapping[HostId, Outlook]:
+        """The outlook of every host that has a result, by what it said and what its registry says."""
+        made: dict[tuple[int, BlockId | None], Outlook] = {}
+        found = {}
+        blocks: Mapping[HostId, BlockId] | None = None
+        for host, facts in self.store.fleet_facts(sweep).items():  # equal facts are one object
+            block = None
+            if not facts.os_build:
+                blocks = self.store.scope_blocks(sweep, _CURRENT_VERSION) if blocks is None else blocks
+                block = blocks.get(host)
+            key = id(facts), block
+            if key not in made:
+                made[key] = self._stated(block, Outlook.of(facts))
+            found[host] = made[key]
+        return found
+
     def _outlook(self, cells: tuple[Cell, ...], facts: HostFacts | None) -> Outlook:
         outlook = Outlook.of(facts)
-        return outlook if outlook.build else self._stated(cells, outlook)
+        if outlook.build:
+            return outlook
+        return self._stated(next((cell.block for cell in cells if cell.scope_id == _CURRENT_VERSION), None), outlook)
 
-    def _stated(self, cells: tuple[Cell, ...], outlook: Outlook) -> Outlook:
+    def _stated(self, block: BlockId | None, outlook: Outlook) -> Outlook:
         """The build from the registry itself, for engines that cannot ask the host for it."""
-        found = {}
-        for cell in cells:
-            if cell.scope_id == _CURRENT_VERSION:
-                found = {fold(row.name): row.data for row in self.rows(cell.block)}
+        if outlook.build:
+            return outlook
+        found = {fold(row.name): row.data for row in self.rows(block)}
         build = found.get("CURRENTBUILDNUMBER") or found.get("CURRENTBUILD", "")
         return Outlook(build, outlook.os_name or found.get("PRODUCTNAME", ""), outlook.environment)
 
@@ -211,14 +224,21 @@ class Judge:
             self._hits[key] = find(cell.scope_id, rows)
         return self._hits[key]
 
-    def _detected(self, scope_id: str, rows: tuple[RegistryRow, ...]) -> tuple[RuleHit, ...]:
-        """Any row of a detection is a hit, also of one that is not among today's."""
+    def detection(self, scope_id: str) -> tuple[str, Severity]:
+        """Title and severity of a detection, also of one that is not among today's."""
         query = self.detections.get(scope_id)
+        title = query.title if query else f"a detection of then: {scope_id}"
+        return title, (query.severity if query else None) or Severity.MEDIUM
+
+    def _detected(self, scope_id: str, rows: tuple[RegistryRow, ...]) -> tuple[RuleHit, ...]:
+        """Any row of a detection is a hit."""
+        query = self.detections.get(scope_id)
+        title, severity = self.detection(scope_id)
         return tuple(
             RuleHit(
                 rule_id=query.name if query else scope_id,
-                title=query.title if query else f"a detection of then: {scope_id}",
-                severity=(query.severity if query else None) or Severity.MEDIUM,
+                title=title,
+                severity=severity,
                 certainty=Certainty.CERTAIN,
                 row=row,
                 scope_id=scope_id,
@@ -226,6 +246,16 @@ class Judge:
             )
             for row in rows
         )
+
+    def users(self, cells: Iterable[Cell], outlook: Outlook) -> EntityIndex:
+        """Who has a profile and whose hive is loaded, by the cells that say so; not remembered."""
+        listed = tuple(cell for cell in cells if cell.scope_id in LISTINGS)
+        unproven = tuple(key for cell in listed for key in cell.unproven)
+        rows = (row for cell in listed for row in self.rows(cell.block))
+        found = judge_all(
+            decode(rows, outlook.facts, unproven=unproven, known=self.known), outlook.facts, known=self.known
+        )
+        return index(tuple(one for one in found if one.entity.keys))
 
 
 def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, ...] = ()) -> Coverage:

@@ -295,6 +295,10 @@ class Store(Protocol):
         """The hosts that answered the scope with that block, by name."""
         ...
 
+    def scope_blocks(self, sweep: SweepId, scope_id: str) -> Mapping[HostId, BlockId]:
+        """The block with which each host answered the scope; hosts without one are left out."""
+        ...
+
     def block(self, block: BlockId) -> tuple[RegistryRow, ...]:
         """The rows of a block in canonical order; mtime is 0 (it is in the raw answers)."""
         ...
@@ -323,8 +327,10 @@ class Store(Protocol):
         """Statement id and SHA-256 (hex) of every raw answer, for all hosts that gave one; no answer is read."""
         ...
 
-    def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
-        """The places where the table hides something, for the hosts that have any."""
+    def blind_spots(
+        self, sweep: SweepId, hosts: Sequence[HostId] | None = None
+    ) -> Mapping[HostId, tuple[BlindSpot, ...]]:
+        """The places where the table hides something, for the hosts that have any: of ``hosts``, or of all."""
         ...
 
     def result(self, sweep: SweepId, host: HostId) -> HostResult | None:

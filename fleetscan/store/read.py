@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from contextlib import contextmanager
+from functools import lru_cache
 from itertools import groupby
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from sqlalchemy import func, select, text
+from sqlalchemy import bindparam, func, select, text
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
@@ -31,7 +32,7 @@ from fleetscan.store.interface import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -262,6 +263,16 @@ class Reader:
             rows = connection.execute(query, {"sweep": number, "scope": scope_id, "block": block})
             return tuple(sorted(HostId(name) for (name,) in rows))
 
+    def scope_blocks(self, sweep: SweepId, scope_id: str) -> Mapping[HostId, BlockId]:
+        """The block with which each host answered the scope."""
+        query = text("""
+            SELECT h.name, c.block FROM scope p JOIN result r ON r.sweep = :sweep JOIN host h ON h.id = r.host
+            JOIN cell c ON c.tree = r.tree AND c.scope = p.id
+            WHERE p.scope_id = :scope AND c.block IS NOT NULL""")
+        with self.at(sweep) as (connection, number):
+            rows = connection.execute(query, {"sweep": number, "scope": scope_id})
+            return {HostId(name): BlockId(block) for name, block in rows}
+
     def block(self, block: BlockId) -> tuple[RegistryRow, ...]:
         """The rows of a block."""
         return block_rows(unpack(self._block(block).content))
@@ -329,13 +340,21 @@ class Reader:
             RawAnswer(statement, bytes(digest).hex(), unpack(bytes(content))) for statement, digest, content in rows
         )
 
-    def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
+    def blind_spots(
+        self, sweep: SweepId, hosts: Sequence[HostId] | None = None
+    ) -> Mapping[HostId, tuple[BlindSpot, ...]]:
         """The places where the table hides something, for the hosts that have any."""
-        query = text("""
+        query = """
             SELECT h.name, a.blind_spots FROM result r JOIN host h ON h.id = r.host JOIN answer a ON a.id = r.answer
-            WHERE r.sweep = :sweep AND a.blind_spots IS NOT NULL ORDER BY h.name""")
+            WHERE r.sweep = :sweep AND a.blind_spots IS NOT NULL"""
+        whole = text(f"{query} ORDER BY h.name")
+        some = text(f"{query} AND h.name IN :hosts ORDER BY h.name").bindparams(bindparam("hosts", expanding=True))
         with self.at(sweep) as (connection, number):
-            rows = connection.execute(query, {"sweep": number}).all()
+            if hosts is None:
+                rows = connection.execute(whole, {"sweep": number}).all()
+            else:
+                values = {"sweep": number, "hosts": list(hosts)}
+                rows = connection.execute(some, values).all() if hosts else []
         return {HostId(name): parse_blind(bytes(record)) for name, record in rows}
 
     def _blind_spots(self, sweep: SweepId, host: HostId) -> tuple[BlindSpot, ...]:
@@ -449,12 +468,17 @@ def _sweep(row: Row[Any]) -> Sweep:
     )
 
 
+@lru_cache(maxsize=256)
+def _groups(record: str) -> tuple[str, ...]:
+    return tuple(json.loads(record))
+
+
 def _host(row: Row[Any]) -> StoredHost:
     answered = row.tree is not None
     return StoredHost(
         id=HostId(row.name),
         engine=row.engine,
-        groups=tuple(json.loads(row.groups)),
+        groups=_groups(row.groups),
         answered=answered,
         complete=bool(row.complete),
         covered=bool(row.covered),

@@ -135,6 +135,10 @@ class SqlStore:
         """See interface."""
         return self._reader.block_hosts(sweep, scope_id, block)
 
+    def scope_blocks(self, sweep: SweepId, scope_id: str) -> Mapping[HostId, BlockId]:
+        """See interface."""
+        return self._reader.scope_blocks(sweep, scope_id)
+
     def block(self, block: BlockId) -> tuple[RegistryRow, ...]:
         """See interface."""
         return self._reader.block(block)
@@ -163,9 +167,11 @@ class SqlStore:
         """See interface."""
         return self._reader.raw_hashes(sweep)
 
-    def blind_spots(self, sweep: SweepId) -> Mapping[HostId, tuple[BlindSpot, ...]]:
+    def blind_spots(
+        self, sweep: SweepId, hosts: Sequence[HostId] | None = None
+    ) -> Mapping[HostId, tuple[BlindSpot, ...]]:
         """See interface."""
-        return self._reader.blind_spots(sweep)
+        return self._reader.blind_spots(sweep, hosts)
 
     def result(self, sweep: SweepId, host: HostId) -> HostResult | None:
         """See interface."""

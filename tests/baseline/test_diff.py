@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fleetscan.baseline.diff import Change, ChangeKind, Diff, Side, apply, diff, reverse
-from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_lines, changed_rows
+from fleetscan.baseline.identity import Coverage, CoveredArea, changed_lines, unit_of
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.decode import decode
-from fleetscan.model.registry import RegistryRow
+from fleetscan.model.registry import SUBKEY, RegistryRow
 from fleetscan.model.snapshot import Complete, Partial, Reason, Unreachable
 from fleetscan.store.digest import block_bytes, block_lines, line_rows
 from tests.domain.catalogue import entry, namespace, packed
@@ -102,12 +103,37 @@ def test_the_order_of_rows_changes_nothing(rows: list[RegistryRow], shuffler: ra
 @settings(max_examples=60, deadline=None)
 @given(machines, machines)
 def test_decoding_only_what_differs_finds_the_same(before: list[RegistryRow], after: list[RegistryRow]) -> None:
-    old, new = changed_rows(Units.of(before), tuple(after))
-    lines = [block_lines(block_bytes(rows)) for rows in (before, after)]
-    units = Units.of(line_rows(lines[0]))
-    assert changed_lines(units, frozenset(lines[0]), lines[1], line_rows) == changed_rows(units, line_rows(lines[1]))
+    old, new = changed_lines(_lines(before), _lines(after), line_rows)
     small, whole = diff(Side(decode(old)), Side(decode(new))), compare(before, after)
     assert [summary(change) for change in small.changes] == [summary(change) for change in whole.changes]
+
+
+texts = st.sampled_from(["", "a", 'a"', '","', "\\", "A\\", "é", "\ud800"])
+odd_rows = st.lists(
+    st.builds(
+        lambda *parts: RegistryRow(*parts, f"{parts[0]}\\{parts[1]}"),
+        texts,
+        texts,
+        st.sampled_from(["REG_SZ", SUBKEY]),
+        texts,
+    ),
+    max_size=6,
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(odd_rows, odd_rows)
+def test_units_that_differ_come_whole_and_others_not_at_all(
+    before: list[RegistryRow], after: list[RegistryRow]
+) -> None:
+    one, two = Counter(before), Counter(after)
+    units = {unit_of(row) for row in one | two if one[row] != two[row]}
+    for side, found in zip((before, after), changed_lines(_lines(before), _lines(after), line_rows), strict=True):
+        assert Counter(found) == Counter(row for row in side if unit_of(row) in units)
+
+
+def _lines(rows: list[RegistryRow]) -> tuple[bytes, ...]:
+    return block_lines(block_bytes(rows))
 
 
 STOCK = sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
