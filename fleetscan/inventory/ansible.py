@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory.document import Mapping, Node, Scalar, Sequence, kind
-from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.resolve import Declarations, Group, Setting, Settings
 from fleetscan.inventory.vocabulary import check_name, value_of
 
@@ -30,9 +30,21 @@ _VARIABLES = {
 }
 _ARGUMENTS = frozenset({"ansible_ssh_common_args", "ansible_ssh_extra_args"})
 _SECRETS = frozenset({"ansible_password", "ansible_ssh_pass", "ansible_ssh_password"})
-_JUMP = re.compile(r"(?:-J\s*|-o\s*ProxyJump[=\s])\s*(?P<jump>[^\s'\"]+)")
+_OPTIONS = {"-J": "proxyjump", "-p": "port", "-l": "user", "-i": "identityfile", "-F": "configfile"}
+_WITH_VALUE = frozenset("BbcDEeFIiJLlmOoPpQRSWw")
+"""Options of ssh that take a value."""
+_KEYWORDS = {
+    "proxyjump": "proxy_jump",
+    "port": "port",
+    "user": "user",
+    "identityfile": "identity_file",
+    "certificatefile": "certificate_file",
+    "userknownhostsfile": "known_hosts",
+    "configfile": "ssh_config",
+    "hostname": "address",
+}
+"""Keywords of ssh_config, in lower case, that a setting stands for."""
 _SECTION = re.compile(r"\[(?P<name>[^\]:]+)(?::(?P<part>hosts|vars|children))?\]\s*(?:[#;].*)?")
-_HOST_PORT = re.compile(r"(?P<host>(?:[^:\[\]]|\[[^\[\]]*\])+):(?P<port>[0-9]+)")
 
 
 def is_ansible(tree: Node) -> bool:
@@ -55,6 +67,7 @@ class _Importer:
         self.path = path
         self.declared = Declarations(lenient=True)
         self.ignored: dict[str, None] = {}
+        self.unused: dict[str, None] = {}
 
     def place(self, line: int) -> Place:
         return Place(str(self.path), line)
@@ -64,9 +77,9 @@ class _Importer:
 
     def host(self, pattern: str, settings: Settings, group: Group, line: int) -> None:
         where = self.place(line)
-        if port := _HOST_PORT.fullmatch(pattern):
-            pattern = port["host"]
-            settings = {"port": Setting(self.value("port", port["port"], where), where), **settings}
+        pattern, port = split_port(pattern)
+        if port is not None:
+            settings = {"port": Setting(self.value("port", port, where), where), **settings}
         for name in expand_range(pattern, where):
             self.declared.add_host(name, settings, where)
             group.hosts.setdefault(name, where)
@@ -77,8 +90,8 @@ class _Importer:
     def setting(self, name: str, text: str, into: Settings, line: int) -> None:
         where = self.place(line)
         if name in _ARGUMENTS:
-            if jump := _JUMP.search(text):
-                into["proxy_jump"] = Setting(jump["jump"], where)
+            for ours, value in self.arguments(name, text, where):
+                into[ours] = Setting(self.value(ours, value, where), where)
             return
         if name.startswith(_OWN_PREFIX):
             ours = name.removeprefix(_OWN_PREFIX)
@@ -92,8 +105,24 @@ class _Importer:
             raise InventoryError(f"{name}: templates are not evaluated", where=where, hint="write the value itself")
         into[ours] = Setting(self.value(ours, text, where), where)
 
+    def arguments(self, name: str, text: str, where: Place) -> Iterator[tuple[str, str]]:
+        """The settings that arguments of ssh stand for; the others are noted."""
+        try:
+            words = shlex.split(text)
+        except ValueError as error:
+            raise InventoryError(f"{name} cannot be split into words: {error}", where=where) from error
+        for keyword, value in _ssh_options(words):
+            if keyword in _KEYWORDS:
+                yield _KEYWORDS[keyword], value
+            elif keyword == "proxycommand" and (jump := _jump_of(value)):
+                yield "proxy_jump", jump
+            else:
+                self.unused[keyword] = None
+
     def done(self) -> Declarations:
         notes = self.declared.notes
+        if self.unused:
+            notes.append(f"ssh arguments not used: {', '.join(self.unused)}")
         if secrets := sorted(_SECRETS & set(self.ignored)):
             notes.append(f"{', '.join(secrets)} not read: use a key, an agent, or fleetscan_password_env=NAME")
         if rest := sorted(set(self.ignored) - _SECRETS):
@@ -106,6 +135,42 @@ class _Importer:
         if not self.declared.hosts:
             raise InventoryError("no hosts", where=str(self.path))
         return self.declared
+
+
+def _ssh_options(words: list[str]) -> Iterator[tuple[str, str]]:
+    """Arguments of ssh as keyword of ssh_config, in lower case, and value; options that have no keyword as they are."""
+    rest = iter(words)
+    for word in rest:
+        option, value = word[:2], word[2:]
+        if option[:1] == "-" and option[1:] in _WITH_VALUE:
+            value = value or next(rest, "")
+        if option == "-o":
+            keyword, _, value = re.sub(r"\s*[=\s]\s*", "=", value, count=1).partition("=")
+            yield keyword.lower(), value.strip().strip('"')
+        else:
+            yield _OPTIONS.get(option, word), value
+
+
+def _jump_of(command: str) -> str:
+    """The jump host of a ProxyCommand that only passes through: ``ssh -W %h:%p -q jump@gate``; else nothing."""
+    try:
+        words = shlex.split(command)
+    except ValueError:
+        return ""
+    if not words or words[0].rpartition("/")[2] != "ssh" or "%h:%p" not in words:
+        return ""
+    options: dict[str, str] = {}
+    target = ""
+    rest = iter(words[1:])
+    for word in rest:
+        if word[:1] != "-":
+            target = word
+            break
+        if word[1:2] in _WITH_VALUE:
+            options[word[:2]] = word[2:] or next(rest, "")
+    user = f"{options['-l']}@" if "-l" in options and "@" not in target else ""
+    port = f":{options['-p']}" if "-p" in options else ""
+    return f"{user}{target}{port}" if target else ""
 
 
 def read_ini(text: str, path: Path) -> Declarations:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory import ansible, table
 from fleetscan.inventory.document import MAX_BYTES, parse
 from fleetscan.inventory.native import read_native
-from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.resolve import Declarations, Inventory, Setting, Settings, resolve
 from fleetscan.inventory.vocabulary import value_of
 
@@ -19,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 COMMAND_LINE = "-i"
-_HOST_PORT = re.compile(r"(?P<host>(?:[^:\[\]]|\[[^\[\]]*\])+):(?P<port>[^:\[\]]*)")
 _YAML = frozenset({".yml", ".yaml", ".json"})
 
 
@@ -70,10 +68,10 @@ def _hosts_of(text: str) -> Declarations:
     for word in filter(None, (part.strip() for part in text.split(","))):
         user, _, rest = word.rpartition("@")
         settings: Settings = {"user": Setting(user, where)} if user else {}
-        if with_port := _HOST_PORT.fullmatch(rest):
-            rest = with_port["host"]
-            settings["port"] = Setting(value_of("port", with_port["port"], where=where, folder=Path()), where)
-        for host in expand_range(rest, where):
+        name, port = split_port(rest)
+        if port is not None:
+            settings["port"] = Setting(value_of("port", port, where=where, folder=Path()), where)
+        for host in expand_range(name, where):
             declared.add_host(host, settings, where)
     if not declared.hosts:
         raise InventoryError("no host named", where=where, hint="-i user@host,")

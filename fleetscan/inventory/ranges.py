@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 MAX_HOSTS = 1_000_000
 _MAX_DIGITS = 12
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z]):([0-9]+|[A-Za-z])(?::([0-9]+))?\]")
-_NAME = re.compile(r"[\w.+-]+|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # a name, or an IPv6 address
+_NAME = re.compile(r"[\w][\w.+-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # a name, or an IPv6 address
+_BRACKETS = re.compile(r"\[(?P<address>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\](?::(?P<port>[^:\[\]]*))?")
+_HOST_PORT = re.compile(r"(?P<host>(?:[^:\[\]]|\[[^\[\]]*\])+):(?P<port>[^:\[\]]*)")
+
+
+def split_port(text: str) -> tuple[str, str | None]:
+    """A host as written and its port, if there is one: ``name:22``, ``[2001:db8::1]:22``; a bare address has none."""
+    if (match := _BRACKETS.fullmatch(text)) and not _RANGE.fullmatch(f"[{match['address']}]"):
+        return match["address"], match["port"]
+    if match := _HOST_PORT.fullmatch(text):
+        return match["host"], match["port"]
+    return text, None
 
 
 def expand_range(pattern: str, where: Place | None = None) -> Iterator[str]:
@@ -30,7 +41,7 @@ def expand_range(pattern: str, where: Place | None = None) -> Iterator[str]:
     parts = _RANGE.split(pattern)
     literals = parts[::4]
     choices = [_choices(parts[at], parts[at + 1], parts[at + 2], where) for at in range(1, len(parts), 4)]
-    if not _NAME.fullmatch("".join(literals) or ("0" if choices else "")):
+    if not _NAME.fullmatch("0".join(literals)):
         raise InventoryError(
             f"{pattern!r} is no host name", where=where, hint="letters, digits and . - _ ; ranges as [001:250]"
         )
@@ -42,7 +53,8 @@ def expand_range(pattern: str, where: Place | None = None) -> Iterator[str]:
 
 def _choices(first: str, last: str, step: str | None, where: Place | None) -> Sequence[str]:
     stride = int(step[:_MAX_DIGITS]) if step else 1
-    if first.isdigit() != last.isdigit() or stride < 1 or max(len(first), len(last)) > _MAX_DIGITS:
+    kinds = {"0" if end.isdigit() else "a" if end.islower() else "A" for end in (first, last)}
+    if len(kinds) > 1 or stride < 1 or max(len(first), len(last)) > _MAX_DIGITS:
         raise InventoryError(f"[{first}:{last}] is no range", where=where, hint="[001:250] or [a:f]")
     if first.isdigit():
         numbers = range(int(first), int(last) + 1, stride)

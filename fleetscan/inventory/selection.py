@@ -8,7 +8,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from fleetscan.errors import InventoryError
-from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.vocabulary import suggestion
 
 if TYPE_CHECKING:
@@ -17,21 +17,24 @@ if TYPE_CHECKING:
     from fleetscan.inventory.resolve import Inventory
 
 _GLOB = re.compile(r"[*?]")
+_COLON = re.compile(r":(?![^\[\]]*\])")  # none that stands in brackets
+_ADDRESS = re.compile(r"[0-9A-Fa-f:.*?]*::[0-9A-Fa-f:.*?]*|[0-9A-Fa-f]*(?::[0-9A-Fa-f]*){7}")
 _MAX_SUGGESTED = 1000
 
 
 def select(inventory: Inventory, limit: Iterable[str] | str = ()) -> Inventory:
     """The inventory of the chosen hosts only, in the same order.
 
-    Patterns are host names, groups, globs over both, and ranges, separated by commas: what is named is taken
-    together, ``&pattern`` keeps only hosts that are also there, ``!pattern`` takes away. Without a plain pattern all
-    hosts are the start. Case does not matter. A pattern that names nothing is an error, a glob that finds nothing not.
+    Patterns are host names, groups, globs over both, and ranges, separated by commas, or by colons as in Ansible: what
+    is named is taken together, ``&pattern`` keeps only hosts that are also there, ``!pattern`` takes away. Without a
+    plain pattern all hosts are the start. Case does not matter. A pattern that names nothing is an error, a glob that
+    finds nothing not.
     """
     texts = (limit,) if isinstance(limit, str) else limit
-    words = [word.strip() for text in texts for word in text.split(",") if word.strip()]
+    names = _Names(inventory)
+    words = [word for text in texts for part in text.split(",") for word in names.split(part.strip())]
     if not words:
         return inventory
-    names = _Names(inventory)
     plain = [word for word in words if word[0] not in "&!"]
     taken: set[str] = set()
     for word in plain:
@@ -56,6 +59,14 @@ class _Names:
         # A group wins over a host of the same name: it holds more.
         self.known |= {name.lower(): frozenset[str](ids) for name, ids in inventory.groups.items()}
         self.groups = tuple(inventory.groups)
+
+    def split(self, text: str) -> list[str]:
+        """The patterns between colons, except those of a range and of an IPv6 address."""
+        bare = text.lstrip("&!")
+        name, port = split_port(bare)
+        if (port is None and name.lower() in self.known) or _ADDRESS.fullmatch(bare):
+            return [text[: len(text) - len(bare)] + name]
+        return [word.strip() for word in _COLON.split(text) if word.strip()]
 
     def matching(self, pattern: str) -> set[str]:
         """The hosts that one pattern names."""

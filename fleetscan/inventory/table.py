@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _HOST_COLUMNS = ("host", "name", "hostname", "computer", "computername", "fqdn")
 _GROUP_COLUMNS = frozenset({"group", "groups"})
-_SEPARATORS = re.compile(r"[;|\s]+")
+_SEPARATORS = re.compile(r"[;|,\s]+")
+_SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")  # how Excel is told what separates cells
 
 
 def read_csv(text: str, path: Path, environment: Mapping[str, str]) -> Declarations:
@@ -26,33 +27,36 @@ def read_csv(text: str, path: Path, environment: Mapping[str, str]) -> Declarati
 
     Columns that are no settings are named in a note; the name of a host may stand once only.
     """
+    separator = _SEPARATOR_LINE.match(text)
+    before = 1 if separator else 0
+    text = text[separator.end() :] if separator else text
     first_line = text.partition("\n")[0]
-    delimiter = max(",;\t", key=first_line.count)
+    delimiter = separator[1] if separator else max(",;\t", key=first_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     declared = Declarations()
     try:
         header = [cell.strip().lower() for cell in next(reader, [])]
-        name_at = _name_column(header, path, declared)
+        name_at = _name_column(header, Place(str(path), before + 1), declared)
         for row in reader:
             if any(cell.strip() for cell in row):
-                where = Place(str(path), reader.line_num)
+                where = Place(str(path), before + reader.line_num)
                 _read_row(header, row, name_at, where, path, environment, declared)
     except csv.Error as error:
-        raise InventoryError(f"not CSV: {error}", where=Place(str(path), reader.line_num)) from error
+        where = Place(str(path), before + reader.line_num)
+        raise InventoryError(f"not CSV: {error}", where=where, hint="quotes around a whole cell, or none") from error
     if not declared.hosts:
         raise InventoryError("no hosts", where=str(path))
     return declared
 
 
-def _name_column(header: list[str], path: Path, declared: Declarations) -> int:
-    where = Place(str(path), 1)
+def _name_column(header: list[str], where: Place, declared: Declarations) -> int:
     found = next((name for name in _HOST_COLUMNS if name in header), None)
     if found is None:
         raise InventoryError("no column with the host", where=where, hint=f"a header with {_HOST_COLUMNS[0]}")
     for secret in SECRETS.intersection(header):
         check_name(secret, where)
-    settings = [name for name in header if name in NAMES]
-    if len(set(settings)) != len(settings):
+    used = [name for name in header if name in NAMES or name == found]
+    if len(set(used)) != len(used):
         raise InventoryError("a column stands twice", where=where)
     if rest := [name for name in header if name and name != found and name not in {*NAMES, *_GROUP_COLUMNS}]:
         declared.notes.append(f"columns not used: {', '.join(rest[:20])}")
@@ -71,6 +75,8 @@ def _read_row(
     if len(row) > len(header):
         raise InventoryError(f"{len(row)} cells under {len(header)} columns", where=where)
     name = row[name_at].strip() if name_at < len(row) else ""
+    if not name:
+        raise InventoryError(f"no {header[name_at]} in this line", where=where)
     settings: Settings = {}
     groups: list[str] = []
     for column, cell in zip(header, row, strict=False):

@@ -74,6 +74,8 @@ def check_name(name: str, where: Place) -> None:
 
 def value_of(name: str, text: str, *, where: Place, folder: Path) -> Single:
     """The value of setting ``name`` from its text; paths are taken from ``folder``, the inventory's own."""
+    if not text.isprintable():
+        raise InventoryError(f"{name} holds a character that is none of a name: {text!a}", where=where)
     if name in PATHS:
         return _path(text, folder)
     if name in CHOICES:

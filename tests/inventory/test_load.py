@@ -109,6 +109,11 @@ WRONG = {
     "groups no mapping": ("groups: [a]\n", 1, "groups must be a mapping"),
     "nothing in a list": ("hosts: [a, ]\ngroups: {b: {hosts: [~]}}\n", 2, "must be a name, not nothing"),
     "backwards": ("hosts: ['ws-[9:1]']\n", 1, "runs backwards"),
+    "letters of two cases": ("hosts: ['ws-[a:F]']\n", 1, "is no range"),
+    "endless range": ("hosts: ['w[1:99999999999]']\n", 1, "more than 1000000 hosts"),
+    "no step": ("hosts: ['w[1:9:0]']\n", 1, "is no range"),
+    "no range of words": ("hosts: ['w[aa:ac]']\n", 1, "is no host name"),
+    "control character in a setting": ('hosts:\n  a: {user: "x\\ny"}\n', 2, "none of a name"),
     "too many hosts": ("hosts: ['w[1:9999]x[1:9999]']\n", 1, "more than"),
     "no host name": ("hosts: ['a b']\n", 1, "is no host name"),
     "missing variable": ("vars:\n  user: ${NOT_SET_ANYWHERE}\n", 2, "NOT_SET_ANYWHERE is not set"),
@@ -173,6 +178,9 @@ def test_no_text_breaks_the_reader(tmp_path_factory: pytest.TempPathFactory, tex
         ("h1,h2,", [("h1", {}), ("h2", {})]),
         ("svc@ws-[08:10],", [(f"ws-{n}", {"user": "svc"}) for n in ("08", "09", "10")]),
         ("corp\\bob@h1,", [("h1", {"user": "corp\\bob"})]),
+        ("root@[2001:db8::1]:2222,", [("2001:db8::1", {"user": "root", "port": 2222})]),
+        ("[fe80::1%eth0],::1,", [("fe80::1%eth0", {}), ("::1", {})]),
+        ("[1:3]-x:22,", [("1-x", {"port": 22}), ("2-x", {"port": 22}), ("3-x", {"port": 22})]),
     ],
 )
 def test_hosts_from_the_command_line(source: str, expected: list[tuple[str, dict[str, object]]]) -> None:
@@ -181,7 +189,9 @@ def test_hosts_from_the_command_line(source: str, expected: list[tuple[str, dict
     assert {host.engine for host in inventory} == {"osqueryi"}
 
 
-@pytest.mark.parametrize("source", ["a:0,", "a@,", ",", "a b,", "h:22:23,"])
+@pytest.mark.parametrize(
+    "source", ["a:0,", "a@,", ",", "a b,", "h:22:23,", "[::1]:0,", "[::1]:,", "-x,", "..,", "::g,"]
+)
 def test_a_wrong_host_on_the_command_line_is_an_error(source: str) -> None:
     with pytest.raises(InventoryError, match=r"^-i: "):
         load_inventory(source)
@@ -252,6 +262,75 @@ def test_a_csv_export_is_imported(tmp_path: Path) -> None:
     assert inventory.notes == ("columns not used: owner",)
 
 
+RANGES = {
+    "ws-[1:3]": "ws-1 ws-2 ws-3",
+    "ws-[08:10].corp": "ws-08.corp ws-09.corp ws-10.corp",
+    "ws-[001:1000:333]": "ws-001 ws-334 ws-667 ws-1000",
+    "[a:e:2]x": "ax cx ex",
+    "r[1:2]c[A:B]": "r1cA r1cB r2cA r2cB",
+    "b[5:5]": "b5",
+    "2001:db8::1": "2001:db8::1",
+}
+
+
+@pytest.mark.parametrize(("pattern", "expected"), RANGES.items())
+def test_ranges_have_steps_letters_and_leading_zeros(tmp_path: Path, pattern: str, expected: str) -> None:
+    assert names(load_inventory(write(tmp_path, f"hosts: ['{pattern}']\n"), {})) == expected.split()
+
+
+SSH_ARGUMENTS = {
+    "-J jump.corp": {"proxy_jump": "jump.corp"},
+    "-o ProxyJump=a@j1:22,b@j2": {"proxy_jump": "a@j1:22,b@j2"},
+    "-oProxyJump=j -p 2222 -l svc": {"proxy_jump": "j", "port": 2222, "user": "svc"},
+    "-o 'ProxyJump j'": {"proxy_jump": "j"},
+    "-o ProxyCommand='ssh -W %h:%p -q bob@gate.corp'": {"proxy_jump": "bob@gate.corp"},
+    "-o ProxyCommand='/usr/bin/ssh -p 2022 -l bob -o X=y -W %h:%p gate'": {"proxy_jump": "bob@gate:2022"},
+    "-C -q": {},
+    "": {},
+}
+
+
+@pytest.mark.parametrize(("arguments", "expected"), SSH_ARGUMENTS.items())
+@pytest.mark.parametrize("form", ["ini", "yml"])
+def test_arguments_of_ssh_become_settings(
+    tmp_path: Path, arguments: str, expected: dict[str, object], form: str
+) -> None:
+    if form == "ini":
+        path = write(tmp_path, f'h1 ansible_ssh_common_args="{arguments}"\n', "hosts")
+    else:
+        path = write(tmp_path, f'all:\n  hosts:\n    h1: {{ansible_ssh_common_args: "{arguments}"}}\n')
+    assert dict(host(load_inventory(path, {}), "h1").settings) == expected
+
+
+def test_arguments_of_ssh_that_have_no_setting_are_named(tmp_path: Path) -> None:
+    text = "h1 ansible_ssh_common_args='-C -o StrictHostKeyChecking=no -o ProxyCommand=\"nc %h %p\"'\n"
+    inventory = load_inventory(write(tmp_path, text, "hosts"), {})
+    assert inventory.notes == ("ssh arguments not used: -C, stricthostkeychecking, proxycommand",)
+
+
+def test_an_ansible_inventory_may_hold_ipv6_addresses(tmp_path: Path) -> None:
+    path = write(tmp_path, "[2001:db8::1]:2222\n2001:db8::2\n[web]\nfe80::3%eth0\n", "hosts")
+    inventory = load_inventory(path, {})
+    assert names(inventory) == ["2001:db8::1", "2001:db8::2", "fe80::3%eth0"]
+    assert host(inventory, "2001:db8::1").settings["port"] == 2222
+
+
+CSVS = {
+    "byte order mark": "\ufeffhost;user\r\nws1;x\r\n",
+    "semicolon": "host;user\nws1;x\n",
+    "tab": "host\tuser\nws1\tx\n",
+    "quotes": '"host","user"\n"ws1","x"\n',
+    "Excel's line": "sep=;\nhost;user\nws1;x\n",
+    "other case, another order": " User ,Computer\nx, ws1 \n",
+}
+
+
+@pytest.mark.parametrize("text", CSVS.values(), ids=CSVS)
+def test_csv_as_programs_write_it(tmp_path: Path, text: str) -> None:
+    inventory = load_inventory(write(tmp_path, text, "cmdb.csv"), {})
+    assert dict(host(inventory, "ws1").settings) == {"user": "x"}
+
+
 @pytest.mark.parametrize(
     ("name", "text", "line"),
     [
@@ -260,6 +339,11 @@ def test_a_csv_export_is_imported(tmp_path: Path) -> None:
         ("a.csv", "host,password\nh,x\n", 1),
         ("a.csv", "host,port\nh,1,2\n", 2),
         ("a.csv", 'host\n"h\n', 2),
+        ("a.csv", "host,port,host\na,1,b\n", 1),
+        ("a.csv", "user,host\nx,\n", 2),
+        ("a.csv", "sep=;\nhost;port\nh;ssh\n", 3),
+        ("hosts", 'h1 ansible_ssh_common_args="-o \'x"\n', 1),
+        ("hosts", "h1:ssh\n", 1),
         ("hosts", "[web\nh1\n", 1),
         ("hosts", "[web:vars]\nnothing\n", 2),
         ("hosts", "h1 'x\n", 1),

@@ -37,6 +37,10 @@ CASES = {
     "?s1": "ws1",
     "nobody*": "",
     "berlin , ws3": "ws1 ws2 ws3",
+    "berlin:dc1": "ws1 ws2 dc1",
+    "ws*:&berlin:!ws1": "ws2",
+    "ws[2:3]:dc1": "ws2 ws3 dc1",
+    "all:!ws[1:2],!dc1": "ws3",
 }
 
 
@@ -67,3 +71,24 @@ def test_exclusion_and_intersection_divide_a_selection(pattern: str, other: str)
     outside = {host.id for host in select(INVENTORY, [pattern, f"!{other}"])}
     assert inside | outside == chosen
     assert not inside & outside
+
+
+ADDRESSES = Inventory(
+    source="fleet.yml",
+    hosts=tuple(Host(id=HostId(name), engine="osqueryi") for name in ("2001:db8::1", "2001:db8::2", "fe80::1%eth0")),
+    groups=MappingProxyType({"all": frozenset(map(HostId, ("2001:db8::1", "2001:db8::2", "fe80::1%eth0")))}),
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "expected"),
+    [
+        ("2001:db8::1", "2001:db8::1"),
+        ("[2001:DB8::1]", "2001:db8::1"),
+        ("!2001:db8::1", "2001:db8::2 fe80::1%eth0"),
+        ("2001:db8::*", "2001:db8::1 2001:db8::2"),
+        ("all,!2001:db8::*", "fe80::1%eth0"),
+    ],
+)
+def test_the_colons_of_an_ipv6_address_divide_nothing(pattern: str, expected: str) -> None:
+    assert " ".join(host.id for host in select(ADDRESSES, pattern)) == expected
