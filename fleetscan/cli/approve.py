@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from datetime import UTC, date, datetime
+from fnmatch import fnmatchcase
+from itertools import count
+from os import SEEK_END
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetscan.baseline.approvals import Approval, load_approvals, to_yaml
+from fleetscan.baseline.approvals import Approval, appended, load_approvals, parse_approvals, unpinned
 from fleetscan.errors import ApprovalError, ExitCode, SettingsError
+from fleetscan.model.finding import FindingState, What
 from fleetscan.report.escape import visible
 from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
     from fleetscan.store.interface import Store, Sweep
     from fleetscan.store.records import FindingRecord
 
+_COVERAGE = frozenset({What.INCOMPLETE, What.NOT_OBSERVED, What.OBSERVED})
 HELP = "approve a finding: owner, reason, expiry"
 DEFAULT_FILE = Path("approvals.yml")
 _COMPARED = (
@@ -65,19 +72,24 @@ def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(U
         groups = {host.id: host.groups for host in store.hosts(sweep.id)}
     approval = _approval(args, finding, groups.get(finding.host, ()), today)
     present = load_approvals([args.file]) if args.file.exists() else ()
-    if any(one.id == approval.id and not one.is_expired(today) for one in present):
+    taken = {one.id: one for one in present}
+    if approval.id in taken and not taken[approval.id].is_expired(today):
         raise ApprovalError(
-            f"{approval.id} is approved already", where=str(args.file), hint="edit the file to change it"
+            f"{approval.id} is approved already", where=taken[approval.id].where, hint="edit the file to change it"
         )
+    approval = replace(approval, id=_free(approval.id, taken))
     _append(args.file, approval)
-    load_approvals([args.file])
     print(f"approved until {approval.expires}: {visible(finding.entity_kind)} {visible(finding.entity)}")
+    print(f"holds {visible(_where(approval))}; pinned: {visible(_pinned(approval))}")
     print(f"written to {visible(str(args.file))} (use it: fleetscan sweep ... --approvals {visible(str(args.file))})")
     return ExitCode.CLEAN
 
 
 def _finding(store: Store, sweep: Sweep, name: str) -> FindingRecord:
-    found = {one.fingerprint: one for one in store.findings(sweep.id) if one.fingerprint.startswith(name.lower())}
+    wanted = name.strip().lower()
+    # What many hosts share (known-good rows) is kept without a fingerprint: it is nobody's finding.
+    named = (one for one in store.findings(sweep.id) if one.fingerprint)
+    found = {one.fingerprint: one for one in named if wanted and one.fingerprint.startswith(wanted)}
     if not found:
         raise SettingsError(
             f"sweep {sweep.id} has no finding {name!r}", hint="fleetscan report --format csv lists fingerprints"
@@ -90,20 +102,18 @@ def _finding(store: Store, sweep: Sweep, name: str) -> FindingRecord:
 
 
 def _approval(args: Namespace, finding: FindingRecord, groups: tuple[str, ...], today: date) -> Approval:
+    _check(args, finding)
     identity, attributes = _mapping(finding, "identity"), _mapping(finding, "attributes")
     pinned = tuple((name, attributes[name]) for name in _COMPARED if attributes.get(name))
-    if not identity or not (pinned or args.sha256):
+    if why := unpinned(finding.entity_kind, [name for name, _ in pinned], args.sha256):
         raise ApprovalError(
-            f"{finding.entity_kind} {finding.entity} has nothing that an approval could pin",
-            hint="what is not covered cannot be approved; repair it or exclude the host",
+            f"{finding.entity_kind} {finding.entity} cannot be approved: {why}",
+            hint="--sha256, if it is a file; what is not covered must be repaired, or its host excluded",
         )
-    wanted = tuple(args.group) or groups
-    if args.scope == "group" and not wanted:
-        raise ApprovalError(f"host {finding.host} is in no group", hint="--group NAME")
     return Approval(
         id=f"{finding.fingerprint}-{args.scope}",
-        owner=args.owner,
-        reason=args.reason,
+        owner=args.owner.strip(),
+        reason=args.reason.strip(),
         created=today,
         expires=_expiry(args.expires, today),
         scope=args.scope,
@@ -111,9 +121,58 @@ def _approval(args: Namespace, finding: FindingRecord, groups: tuple[str, ...], 
         identity=tuple(identity.items()),
         attributes=pinned,
         hosts=(finding.host,) if args.scope == "host" else (),
-        groups=wanted if args.scope == "group" else (),
+        groups=_groups(args, finding, groups),
         sha256=args.sha256,
     )
+
+
+def _check(args: Namespace, finding: FindingRecord) -> None:
+    """Refuse what would be written and never be used, or would be no approval."""
+    for name in ("owner", "reason"):
+        if not getattr(args, name).strip():
+            raise ApprovalError(f"--{name} is empty", hint="say who answers for it, and why it is accepted")
+    if args.sha256 and not re.fullmatch("[0-9a-fA-F]{64}", args.sha256):
+        raise ApprovalError("--sha256 is not a SHA-256", hint="64 hexadecimal digits: fleetscan triage shows them")
+    if finding.state == FindingState.GONE or finding.details.get("what") in _COVERAGE:
+        what = "gone" if finding.state == FindingState.GONE else "a place that was not seen whole"
+        raise ApprovalError(
+            f"finding {finding.fingerprint} is {what}: there is nothing to approve",
+            hint="what is not covered must be repaired, or its host excluded",
+        )
+
+
+def _groups(args: Namespace, finding: FindingRecord, groups: tuple[str, ...]) -> tuple[str, ...]:
+    """The groups that were named: the host must be in one, else the approval would never be used."""
+    named = tuple(dict.fromkeys(args.group))
+    if args.scope != "group":
+        if named:
+            raise ApprovalError("--group without --scope group", hint="--scope group")
+        return ()
+    if not groups:
+        raise ApprovalError(f"host {finding.host} is in no group", hint="--scope host or fleet")
+    shown = ", ".join(groups)
+    if not named and len(groups) > 1:
+        raise ApprovalError(f"host {finding.host} is in several groups: {shown}", hint="--group NAME says in which")
+    if named and not any(fnmatchcase(group.lower(), one.lower()) for group in groups for one in named):
+        raise ApprovalError(f"host {finding.host} is not in {', '.join(named)}", hint=f"its groups: {shown}")
+    return named or groups
+
+
+def _where(approval: Approval) -> str:
+    if approval.scope == "fleet":
+        return "on every host"
+    return f"on {approval.scope} {', '.join(approval.hosts or approval.groups)}"
+
+
+def _pinned(approval: Approval) -> str:
+    pairs = [*approval.attributes, *((("sha256", approval.sha256),) if approval.sha256 else ())]
+    return " ".join(f"{name}={value}" for name, value in pairs) or "the key itself"
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, with a number if an expired approval has it."""
+    numbered = (f"{name}-{number}" for number in count(2))
+    return name if name not in taken else next(one for one in numbered if one not in taken)
 
 
 def _mapping(finding: FindingRecord, name: str) -> Mapping[str, str]:
@@ -132,13 +191,26 @@ def _expiry(text: str, today: date) -> date:
 
 
 def _append(file: Path, approval: Approval) -> None:
-    text = to_yaml(approval)
+    """Add the approval at the end of the file, if a valid file comes of it."""
     try:
-        before = file.read_text(encoding="utf-8") if file.exists() else ""
-        if before.rstrip().startswith("approvals:") or "\napprovals:" in before:
-            text = "".join(f"  {line}\n" for line in text.splitlines())
-        separator = "" if not before or before.endswith("\n") else "\n"
-        with file.open("a", encoding="utf-8") as stream:
-            stream.write(separator + text)
-    except OSError as error:
+        before = file.read_bytes().decode("utf-8") if file.exists() else ""
+        text = appended(before, approval)
+        try:
+            parse_approvals(text, str(file))
+        except ApprovalError as error:
+            raise ApprovalError(
+                f"nothing can be added to this file: {error.what}",
+                where=str(file),
+                hint="write its list as blocks: - id",
+            ) from error
+        # A link stays a link, owner and mode stay as they are: bytes are added, and taken back if the disk is full.
+        with file.open("ab") as stream:
+            start = stream.seek(0, SEEK_END)
+            try:
+                stream.write(text[len(before) :].encode())
+                stream.flush()
+            except OSError:
+                stream.truncate(start)
+                raise
+    except (OSError, UnicodeDecodeError) as error:
         raise ApprovalError("the approvals file cannot be written", where=str(file), hint=str(error)) from error

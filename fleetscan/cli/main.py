@@ -36,7 +36,7 @@ VERBS = {
     "report": "write reports of a stored sweep",
     "rules": "list, check and explain rules",
     "run": "run one scheduled job now",
-    "store": "verify, prune and migrate the store",
+    "store": "verify and prune the store, list what it holds",
     "sweep": "ask every host, store, judge, compare, print",
     "triage": "ask one host all about one finding",
     "watch": "run scheduled jobs until stopped",

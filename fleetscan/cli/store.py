@@ -20,9 +20,12 @@ if TYPE_CHECKING:
 
     from fleetscan.store.interface import Problem, Store, Sweep
 
-HELP = "verify, prune and list what is stored"
+HELP = "verify and prune the store, list what it holds"
 
-_EPILOG = "Exit codes: 0 sound, 1 verify found problems, 2 the store cannot be used."
+_EPILOG = (
+    "A store of an older fleetscan is brought to today's form by the first command that opens it. "
+    "Exit codes: 0 sound, 1 verify found problems, 2 the store cannot be used."
+)
 
 
 def configure(parser: ArgumentParser) -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from fleetscan.baseline.approvals import use
+from fleetscan.baseline.approvals import ApprovalIndex, use
 from fleetscan.baseline.diff import ChangeKind
 from fleetscan.domain.detections import KINDS
 from fleetscan.domain.known_good import load
@@ -169,7 +169,7 @@ class _Work:
         self._removals = Removals(judge, rules, by_data) if rules else None
         self._appearances = Appearances(judge, rules, by_data) if rules else None
         self._refused = refusals(groups)
-        self._hashes = FileHashes(judge.store.triages())
+        self._triages = judge.store.triages()
         self._matters: dict[int, dict[Ident, Matter]] = {}
 
     def assessment(
@@ -182,9 +182,11 @@ class _Work:
         at_once = _at_once(fleet)
         findings: list[Finding] = []
         uses: Counter[str] = Counter()
+        standing = ApprovalIndex.standing(approvals, today)
+        hashes = FileHashes(self._triages, sweep.started)
         for host in sorted({*self._inventory, *reached}):
             raised = self._host(host, reached.get(host), diffs.get(host), at_once)
-            findings.extend(self._approved(host, raised, approvals, today, uses))
+            findings.extend(self._approved(host, raised, standing, hashes, uses))
         return Assessment(
             sweep=sweep.id,
             baseline=baseline.name if baseline else "",
@@ -396,26 +398,23 @@ class _Work:
                 )
 
     def _approved(
-        self, host: HostId, found: Iterable[Finding], approvals: Sequence[Approval], today: date, uses: Counter[str]
+        self, host: HostId, found: Iterable[Finding], approvals: ApprovalIndex, hashes: FileHashes, uses: Counter[str]
     ) -> Iterator[Finding]:
         groups = self._inventory.get(host, ())
         for finding in found:
-            sha256 = self._hashes.of(finding.fingerprint, finding.entity)
-            approval = next(
-                (
-                    one
-                    for one in approvals
-                    if not one.is_expired(today)
-                    and one.covers_host(host, groups)
-                    and one.matches(finding.entity, sha256)
-                ),
-                None,
-            )
-            if approval is None or finding.is_coverage or finding.state is FindingState.GONE:
+            if finding.is_coverage or finding.state is FindingState.GONE:
                 yield finding
+                continue
+            named = approvals.of(finding.entity, host, groups)
+            sha256 = hashes.of(finding.fingerprint, finding.entity) if named else ""
+            holding = [one for one in named if one.matches(finding.entity, sha256)]
+            uses.update(one.id for one in holding)
+            if holding:
+                yield replace(finding, state=FindingState.APPROVED, approval=holding[0])
+            elif named:
+                yield replace(finding, why=(*finding.why, _not_that_file(named[0], sha256, finding.fingerprint)))
             else:
-                uses[approval.id] += 1
-                yield replace(finding, state=FindingState.APPROVED, approval=approval)
+                yield finding
 
     def _stock(self) -> Iterator[StockGroup]:
         for group in self._groups:
@@ -498,6 +497,15 @@ def _closing_gap(group: HostGroup | None, matter: Matter) -> str:
         group.coverage.hidden_gap(hit.row.key) or cell_gap(cells.get(hit.scope_id), hit.row.key) for hit in matter.hits
     ]
     return "" if "" in gaps else gaps[0]
+
+
+def _not_that_file(approval: Approval, sha256: str, fingerprint: str) -> str:
+    """Why an approval that names the finding does not hold."""
+    if sha256:
+        return f"approval {approval.id} is for another file: the hash of this one differs"
+    return (
+        f"approval {approval.id} is for one file, and no triage of these days hashed it: fleetscan triage {fingerprint}"
+    )
 
 
 def _once(hits: Iterable[RuleHit]) -> tuple[RuleHit, ...]:

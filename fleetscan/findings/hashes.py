@@ -1,8 +1,12 @@
-"""The SHA-256 of the file behind a finding: shown by the finding itself, or by its stored triage."""
+"""The SHA-256 of the file behind a finding: shown by the finding itself, or by its stored triage.
+
+A triage speaks for the days around it and not for ever: the file may have been exchanged since, under the same name.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from fleetscan.domain.paths import normalise
@@ -15,21 +19,33 @@ if TYPE_CHECKING:
 _HASHES = "dll-hash"
 """Name of the triage query that hashes a finding's DLL."""
 
+TRIAGE_HOLDS = timedelta(days=30)
+"""How far a triage may be from a sweep, before or after it, to say what its files were."""
+
 
 @dataclass(frozen=True, slots=True)
 class FileHashes:
-    """What triage answered, by fingerprint."""
+    """What triage answered, by fingerprint, as it counts for a sweep that began at ``swept``."""
 
     triages: Mapping[str, Mapping[str, Any]]
+    swept: datetime
 
     def of(self, fingerprint: str, entity: Entity) -> str:
-        """The hash, in hex; empty where nobody asked, or where triage saw another file than the one named now."""
+        """The hash, in hex; empty where nobody asked, too long ago, or where triage saw another file than this."""
         own = entity.get("sha256")
         if own:
             return own
         wanted = entity.get("dll")
-        rows = _rows(self.triages.get(fingerprint, {})) if wanted else ()
+        record = self.triages.get(fingerprint, {})
+        rows = _rows(record) if wanted and self._holds(record) else ()
         return next((row["sha256"] for row in rows if normalise(row["path"]).token == wanted), "")
+
+    def _holds(self, record: Mapping[str, Any]) -> bool:
+        try:
+            taken = datetime.strptime(str(record.get("taken")), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return False
+        return abs(self.swept - taken) <= TRIAGE_HOLDS
 
 
 def _rows(record: Mapping[str, Any]) -> list[dict[str, str]]:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from typing import TYPE_CHECKING
 
 import pytest
 
+from fleetscan.baseline.approvals import load_approvals
 from fleetscan.cli import main
 from fleetscan.store.interface import Baseline
 from fleetscan.store.sql import open_store
@@ -172,6 +174,95 @@ def test_approve_refuses_dates_that_are_none_or_over(
     assert "is no date" in fails(capsys, *common, "--reason", "x", "--expires", "soon")
     assert "is over" in fails(capsys, *common, "--reason", "x", "--expires", "2020-01-01")
     assert not (tmp_path / "a.yml").exists()
+
+
+GOOD = ("--owner", "me", "--reason", "x", "--expires", "2099-01-01")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((*GOOD, "--owner", " "), "--owner is empty"),
+        ((*GOOD, "--reason", ""), "--reason is empty"),
+        ((*GOOD, "--sha256", "abc"), "--sha256 is not a SHA-256"),
+        ((*GOOD, "--group", "clients"), "--group without --scope group"),
+        ((*GOOD, "--scope", "group", "--group", "servers"), "host a is not in servers"),
+        ((*GOOD, "--expires", "20990101x"), "is no date"),
+    ],
+    ids=str,
+)
+def test_approve_refuses_what_would_be_no_approval_or_never_used(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], words: str
+) -> None:
+    run(capsys, "evaluate", "--store", place)
+    file = tmp_path / "a.yml"
+    line = fails(capsys, "approve", fingerprint(place), *arguments, "--file", str(file), "--store", place)
+    assert words in line
+    assert not file.exists()
+
+
+@pytest.mark.parametrize("name", ["", " "])
+def test_approve_needs_the_name_of_a_finding(place: str, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    run(capsys, "evaluate", "--store", place)
+    assert "has no finding" in fails(capsys, "approve", name, *GOOD, "--store", place)
+
+
+def test_approve_of_what_was_not_seen_whole_is_refused(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "evaluate", "--store", place)
+    with open_store(place) as store:
+        [hidden] = {one.fingerprint for one in store.findings(store.sweep().id) if one.host == "b" and one.fingerprint}
+    assert "nothing to approve" in fails(capsys, "approve", hidden, *GOOD, "--store", place)
+
+
+def test_approve_of_several_groups_wants_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = str(tmp_path / "other.db")
+    with open_store(place) as store:
+        put_sweep(store, {"a": HIJACK}, groups=("all", "lab"))
+    run(capsys, "evaluate", "--store", place)
+    common = ("approve", fingerprint(place), *GOOD, "--file", str(tmp_path / "a.yml"), "--store", place)
+    assert "is in several groups: all, lab" in fails(capsys, *common, "--scope", "group")
+    code, out = run(capsys, *common, "--scope", "group", "--group", "LAB")
+    assert code == 0
+    assert "holds on group LAB; pinned: dll=" in out
+    assert run(capsys, "evaluate", "--store", place, "--approvals", str(tmp_path / "a.yml"))[0] == 0
+
+
+@pytest.mark.parametrize("before", ["approvals: []\n", "approvals: [\n", "hello\n", "approvals:\n- id: x\n"])
+def test_approve_leaves_a_file_alone_to_which_nothing_can_be_added(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], before: str
+) -> None:
+    run(capsys, "evaluate", "--store", place)
+    file = tmp_path / "a.yml"
+    file.write_text(before, encoding="utf-8")
+    line = fails(capsys, "approve", fingerprint(place), *GOOD, "--file", str(file), "--store", place)
+    assert str(file) in line
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_approve_renews_what_has_expired(place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "evaluate", "--store", place)
+    file = tmp_path / "a.yml"
+    common = ("approve", fingerprint(place), *GOOD, "--file", str(file), "--store", place)
+    assert run(capsys, *common)[0] == 0
+    text = file.read_text(encoding="utf-8")
+    file.write_text(re.sub(r"(created|expires): .*", r"\1: 2020-01-01", text), encoding="utf-8")
+    _, out = run(capsys, "evaluate", "--store", place, "--approvals", str(file))
+    assert "expired" in out
+    assert run(capsys, *common)[0] == 0
+    assert len(load_approvals([file])) == 2
+    assert run(capsys, "evaluate", "--store", place, "--approvals", str(file))[0] == 3
+
+
+def test_an_approval_that_nothing_uses_is_reported(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "evaluate", "--store", place)
+    file = tmp_path / "a.yml"
+    run(capsys, "approve", fingerprint(place), *GOOD, "--file", str(file), "--store", place)
+    file.write_text(file.read_text(encoding="utf-8").replace("- a\n", "- other\n"), encoding="utf-8")
+    code, out = run(capsys, "evaluate", "--store", place, "--approvals", str(file))
+    assert code == 1
+    assert "of me covers nothing in this sweep" in out
 
 
 def test_approve_appends_to_a_file_written_by_hand(

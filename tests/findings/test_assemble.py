@@ -220,8 +220,39 @@ def test_an_approval_of_one_file_holds_while_triage_saw_that_file(
     untold = only(assessed(store, sweep, approvals=[pinned]))
     assert untold.state is FindingState.NO_BASELINE
     replies = [{"query": "dll-file", "rows": []}, {"query": "dll-hash", "rows": [{"path": path, "sha256": sha256}]}]
-    store.put_triage(untold.fingerprint, {"replies": replies}, taken=START)
-    assert only(assessed(store, sweep, approvals=[pinned])).state is state
+    taken = "2026-11-03T00:00:00Z"
+    store.put_triage(untold.fingerprint, {"replies": replies, "taken": taken}, taken=START)
+    found = only(assessed(store, sweep, approvals=[pinned]))
+    assert found.state is state
+    assert any(pinned.id in why for why in found.why) == (state is not FindingState.APPROVED), "it says why not"
+
+
+@pytest.mark.parametrize(
+    ("taken", "holds"),
+    [
+        ("2026-11-02T00:00:00Z", True),
+        ("2026-10-03T00:00:00Z", True),
+        ("2026-12-02T00:00:00Z", True),
+        ("2026-10-02T23:59:59Z", False),
+        ("2026-12-02T00:00:01Z", False),
+        ("yesterday", False),
+    ],
+)
+def test_a_hash_speaks_for_the_days_around_its_triage(store: Store, taken: str, *, holds: bool) -> None:
+    """The file may be exchanged under its name: what was hashed once is not approved for ever."""
+    sweep = put_sweep(store, {"a": HIJACK})
+    pinned = replace(approval(), attributes=(), sha256=HASH)
+    rows = [{"path": r"C:\Users\Public\x.dll", "sha256": HASH}]
+    name = only(assessed(store, sweep)).fingerprint
+    store.put_triage(name, {"replies": [{"query": "dll-hash", "rows": rows}], "taken": taken}, taken=START)
+    assert (only(assessed(store, sweep, approvals=[pinned])).state is FindingState.APPROVED) == holds
+
+
+def test_of_several_approvals_of_one_finding_each_counts_its_use(store: Store) -> None:
+    sweep = put_sweep(store, {"a": HIJACK})
+    fleet = replace(approval(), id="everywhere", scope="fleet", hosts=())
+    assessment = assessed(store, sweep, approvals=[approval(), fleet])
+    assert [(one.uses, one.state) for one in assessment.approvals] == [(1, "active")] * 2
 
 
 @pytest.mark.parametrize(
