@@ -19,6 +19,7 @@ import apsw
 
 from fleetscan.engines.registry_table.database import Database
 from fleetscan.engines.registry_table.errors import SqlError
+from fleetscan.engines.registry_table.facts import scanner_tables
 from fleetscan.engines.registry_table.printer import MODES, Style, format_rows
 from fleetscan.engines.registry_table.sources import machine_in
 from fleetscan.engines.registry_table.versions import behaviour_of
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 HIVES_VARIABLE = "FLEETSCAN_OSQUERYI_HIVES"
 VERSION_VARIABLE = "FLEETSCAN_OSQUERYI_VERSION"
 MACHINE_VARIABLE = "FLEETSCAN_OSQUERYI_MACHINE"
+ELEVATED_VARIABLE = "FLEETSCAN_OSQUERYI_ELEVATED"
 
 EXIT_STARTUP = 1
 
@@ -42,6 +44,7 @@ _VALUED: Final = frozenset(
             "hives",
             "machine",
             "osquery_version",
+            "elevated",
             "nullvalue",
             "separator",
             "query",
@@ -66,6 +69,8 @@ class Options:
     hives: tuple[str, ...] = ()
     machine: str = ""
     version: str | None = None
+    elevated: bool | None = None
+    """What ``processes`` tells of the shell itself; None: there is no such table."""
     sql: str | None = None
     show_version: bool = False
 
@@ -90,9 +95,16 @@ def parse_arguments(arguments: Sequence[str], environ: Mapping[str, str]) -> Opt
         hives=tuple(part for part in hives.split(os.pathsep) if part),
         machine=flags.get("machine") or environ.get(MACHINE_VARIABLE, ""),
         version=flags.get("osquery_version") or environ.get(VERSION_VARIABLE) or None,
+        elevated=_switch("--elevated", flags.get("elevated") or environ.get(ELEVATED_VARIABLE, "")),
         sql=sql,
         show_version=flags.get("version") == "true",
     )
+
+
+def _switch(option: str, text: str) -> bool | None:
+    if text not in ("", "0", "1"):
+        raise SettingsError(f"{option} is 0 or 1, not {text!r}")
+    return text == "1" if text else None
 
 
 def _file_text(name: str) -> str:
@@ -349,7 +361,11 @@ def main(
         sys.stderr.write(f"Error: {place}{error.what}\n")
         return EXIT_STARTUP
     shell = Shell(
-        Database(registry, behaviour=behaviour),
+        Database(
+            registry,
+            behaviour=behaviour,
+            tables=None if options.elevated is None else scanner_tables(elevated=options.elevated),
+        ),
         style=options.style,
         runs_unterminated=behaviour.runs_unterminated,
         out=sys.stdout,

@@ -158,7 +158,7 @@ def _checked(host: Host, result: HostResult | None) -> _Line:
     seconds = f"{(result.finished - result.started).total_seconds():.1f}"
     system = " ".join(filter(None, (facts.os_name, facts.os_build)))
     if isinstance(scope.status, Complete):
-        return _Line(host.id, "ok", facts.osquery_version, system, seconds)
+        return _Line(host.id, "ok", facts.osquery_version, system, seconds, facts.limits)
     return _Line(host.id, scope.status.reason, facts.osquery_version, system, seconds, scope.status.detail)
 
 

@@ -10,13 +10,15 @@ from fleetscan.model.scope import Glob, glob_matches
 from fleetscan.model.snapshot import Complete, Partial, Reason, ScopeResult, Unreachable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fleetscan.model.scope import Element, Scope
     from fleetscan.model.snapshot import HostFacts, Status
 
 _CLASSES = "_CLASSES"
+_OWN_CLASSES = "_Classes"
 _NAMED = 3  # keys that a reason spells out
+_SYSTEM = "S-1-5-18"
 
 
 def narrow(
@@ -31,8 +33,8 @@ def narrow(
     """The results with what is not covered named.
 
     That is scopes in ``missing`` hives, scopes beside the ``parts`` that are known of their hive, scopes with a key of
-    ``damages`` in them (each with its reason), and users whose hive is not loaded. In the order of ``scopes``, each
-    exactly once; a scope without result was not asked.
+    ``damages`` in them (each with its reason), users whose hive is not loaded, and what an account may not read that is
+    known not to be elevated. In the order of ``scopes``, each exactly once; a scope without result was not asked.
     """
     given = {result.scope_id: result for result in results}
     absent = [KeyPath.parse(key) for key in missing]
@@ -40,7 +42,7 @@ def narrow(
     damaged = [(KeyPath.parse(key), what) for key, what in dict.fromkeys(damages)]
     away = sorted({fold(sid) for sid in facts.profiles_known} - {fold(sid) for sid in facts.profiles_loaded})
     not_asked = Unreachable(Reason.NOT_ASKED)
-    lacks = _Lacks(absent, known, damaged, away)
+    lacks = _Lacks(absent, known, damaged, away, tuple(_barred(facts)) if facts.lacks_elevation else ())
     return tuple(
         _narrowed(scope, given.get(scope.id) or ScopeResult(scope_id=scope.id, status=not_asked), lacks)
         for scope in scopes
@@ -55,6 +57,7 @@ class _Lacks:
     known: _Parts
     damaged: Sequence[tuple[KeyPath, str]]
     away: Sequence[str]
+    barred: Sequence[KeyPath]
 
 
 def _narrowed(scope: Scope, result: ScopeResult, lacks: _Lacks) -> ScopeResult:
@@ -82,9 +85,25 @@ def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks) -> Status:
     if harms := [what for key, what in lacks.damaged if _reaches(scope, path, key)]:
         more = f" and {len(harms) - 1} more" if len(harms) > 1 else ""
         return Partial(Reason.DAMAGED, f"{harms[0]}{more}")
-    if users := [sid for sid in lacks.away if _concerns(scope, sid)]:
-        return Partial(Reason.NOT_LOADED, ", ".join(users))
-    return Complete()
+    users = ", ".join(sid for sid in lacks.away if _concerns(scope, sid))
+    barred = (str(key).removesuffix(_OWN_CLASSES) for key in lacks.barred if _reaches(scope, path, key))
+    if closed := list(dict.fromkeys(barred)):
+        more = f" and {len(closed) - _NAMED} more" if len(closed) > _NAMED else ""
+        away = f"; not loaded: {users}" if users else ""
+        return Partial(Reason.NOT_ELEVATED, f"cannot read {', '.join(closed[:_NAMED])}{more}{away}")
+    return Partial(Reason.NOT_LOADED, users) if users else Complete()
+
+
+def _barred(facts: HostFacts) -> Iterator[KeyPath]:
+    """What is closed to an account that is not elevated: two hives, and the loaded ones of other users."""
+    yield from (KeyPath((HKLM, name)) for name in ("SECURITY", "SAM"))
+    # Every user may read the hive of SYSTEM, which is also .DEFAULT. Of its own SID osquery tells only the last number.
+    others = [sid for sid in facts.profiles_loaded if sid != _SYSTEM]
+    own = [sid for sid in others if sid.endswith(f"-{facts.extra.get('account_id', '')}")]
+    for sid in others:
+        if own != [sid]:
+            yield KeyPath((HKU, sid))
+            yield KeyPath((HKU, f"{sid}{_OWN_CLASSES}"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from fleetscan.transport.failure import TransportError
 from fleetscan.transport.ssh import SshTransport
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from fleetscan.model.host import Host
     from fleetscan.model.snapshot import RawAnswer
@@ -48,6 +48,7 @@ _FLAGS = "--json --flagfile= --config_path=fleetscan.none --disable_extensions -
 _PLAIN_PATH = re.compile(r"[\w./:\\~+-]+")
 _PROBE = "echo fleetscan-%OS%-$0-$PSHOME-end"
 _PROBE_ANSWER = re.compile(rb"fleetscan-(.*?)-(.*)-(.*?)-end")
+_STAMP = re.compile(r"\b([IWEF])[0-9]{4} [0-9:.]+ +[0-9]+ ")  # time and thread of a line that osquery logs
 _KILL_SECONDS = 2.0
 _CHATTER = 1024 * 1024  # bytes, for commands of which a word is wanted
 
@@ -94,7 +95,8 @@ class OsqueryiEngine:
         transcript = read_transcript(script, output.stdout, output.stderr, _ending(output), self._parse)
         if output.ended is not None:
             _end_process(connection, transcript.notes.get("osquery_pid", ""), shell, path)
-        notes = {"ssh_server": connection.server_version, "shell": shell, **transcript.notes}
+        known = {"account": connection.user, "ssh_server": connection.server_version, "shell": shell}
+        notes = {**known, **_lasting(transcript.notes, ended=output.ended is not None)}
         return Answers(
             answers=_judged(transcript, output, statements),
             raw=tuple(raw for raw in transcript.raw if raw.statement_id not in (HELLO.id, CANARY.id)),
@@ -175,6 +177,15 @@ def _end_process(connection: Connection, pid: str, shell: str, path: str) -> Non
         connection.run(command, b"", deadline=time.monotonic() + _KILL_SECONDS, max_bytes=_CHATTER)
     except TransportError:
         return
+
+
+def _lasting(notes: Mapping[str, str], *, ended: bool) -> dict[str, str]:
+    """The notes without what differs in every session of an unchanged host: its facts are kept by content.
+
+    The number of a process matters only where it had to be ended.
+    """
+    kept = {name: _STAMP.sub(r"\1 ", text) for name, text in notes.items()}
+    return kept if ended else {name: text for name, text in kept.items() if name != "osquery_pid"}
 
 
 def _nothing(statements: Sequence[Statement], reason: Reason, detail: str) -> Answers:

@@ -41,6 +41,7 @@ class Reason(StrEnum):
     UNPROVEN = "unproven keys"  # listed by their parent, but they gave no row
     HIDDEN = "hidden"  # something stands where the table cannot show it
     NOT_LOADED = "profile not loaded"
+    NOT_ELEVATED = "not elevated"  # the account that asked may not read it
     NOT_ASKED = "not asked"
     NOT_ANSWERABLE = "not answerable"  # a detection: the host, or its hives, have no such table or column
     INTERNAL = "internal error"  # a bug of fleetscan; its debug log holds the traceback
@@ -121,6 +122,21 @@ class HostFacts:
     profiles_loaded: tuple[str, ...] = ()
     """SIDs below HKEY_USERS, without ``_Classes``."""
     extra: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Whatever else is known: ``account`` and ``account_id`` of who asked, ``elevated`` (yes or no), hardware..."""
+
+    @property
+    def lacks_elevation(self) -> bool:
+        """Is it known that the account that asked was not elevated?"""
+        return self.extra.get("elevated") == "no"
+
+    @property
+    def limits(self) -> str:
+        """What the account that asked could not see, in words; empty where it could, and where nobody knows."""
+        if not self.lacks_elevation:
+            return ""
+        account = self.extra.get("account", "")
+        who = f"the account {account} is" if account else "the account that asked is"
+        return f"{who} not elevated: SECURITY, SAM and the hives of other users cannot be read"
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,11 @@ FACTS: Mapping[str, str] = MappingProxyType(
         ),
         "facts-users": "SELECT key, name, type FROM registry WHERE key = 'HKEY_USERS'",
         "facts-environment": "SELECT variable, value FROM default_environment",
+        # Not joined with users for a name: on a domain controller that lists every account of the domain.
+        "facts-scanner": (
+            "SELECT p.uid AS uid, p.euid AS euid, p.elevated_token AS elevated_token"
+            " FROM osquery_info AS i CROSS JOIN processes AS p WHERE p.pid = i.pid"
+        ),
     }
 )
 """Statement ids and their SQL. A table that an old agent lacks fails alone.
@@ -37,6 +42,8 @@ host must not cost the store a new one in every sweep.
 """
 
 _CLASSES = "_CLASSES"
+_SERVICES = {"18": "SYSTEM", "19": "LOCAL SERVICE", "20": "NETWORK SERVICE"}
+"""Accounts that every Windows has, by the last number of their SID."""
 
 
 def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
@@ -48,6 +55,7 @@ def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
         "hardware_vendor": machine.get("hardware_vendor", ""),
         "hardware_model": machine.get("hardware_model", ""),
         "uuid": machine.get("uuid", ""),
+        **_scanner(_first(rows_of("facts-scanner"))),
     }
     return HostFacts(
         osquery_version=osquery.get("version", ""),
@@ -70,6 +78,16 @@ def host_facts(rows_of: Callable[[str], Rows]) -> HostFacts:
 
 def _first(rows: Rows) -> Mapping[str, str]:
     return rows[0] if rows else {}
+
+
+def _scanner(row: Mapping[str, str]) -> Mapping[str, str]:
+    """Who osquery runs as, and whether elevated: told by the token on Windows, by being root elsewhere."""
+    user, token = row.get("uid", ""), row.get("elevated_token", "")
+    if token:
+        elevated = {"1": "yes", "0": "no"}.get(token, "")
+        return {"account": _SERVICES.get(user, ""), "account_id": user, "elevated": elevated}
+    root = row.get("euid", "")
+    return {"account_id": user, "elevated": "yes" if root == "0" else "no" if root.isdecimal() else ""}
 
 
 def _subkeys(rows: Rows) -> tuple[str, ...]:

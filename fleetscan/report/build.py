@@ -57,6 +57,7 @@ def build_document(  # noqa: PLR0913 - what a report is made of
     """
     asked = store.plan(sweep.id)
     infos = (*_rules(rules, (plan or asked).rules), *map(_detection, detections))
+    hosts = tuple(_hosts(store, sweep.id, assessment, infos, asked))
     return Document(
         sweep=SweepInfo(
             id=sweep.id,
@@ -72,14 +73,14 @@ def build_document(  # noqa: PLR0913 - what a report is made of
             generated=generated,
         ),
         assessment=assessment,
-        hosts=tuple(_hosts(store, sweep.id, assessment, infos, asked)),
+        hosts=hosts,
         rules=infos,
         scopes=tuple(ScopeInfo(scope_id, text) for scope_id, text in asked.scopes),
         statements=tuple(StatementInfo(statement_id, sql) for statement_id, sql in asked.statements),
         raw={host: tuple(RawHash(*pair) for pair in pairs) for host, pairs in store.raw_hashes(sweep.id).items()},
         scope_statements=_scope_statements(asked, rules),
         triage=triage or {},
-        notes=(*_notes(sweep, assessment, infos), *_unanswerable(assessment, detections)),
+        notes=(*_notes(sweep, assessment, infos), *_limited(hosts), *_unanswerable(assessment, detections)),
     )
 
 
@@ -209,6 +210,8 @@ def _facts(facts: HostFacts | None) -> Pairs:
         ("arch", facts.arch),
         ("osquery", facts.osquery_version),
         ("hostname", facts.hostname),
+        ("account", facts.extra.get("account", "")),
+        ("limits", facts.limits),
     )
     return tuple((name, value) for name, value in pairs if value)
 
@@ -243,6 +246,13 @@ def _unanswerable(assessment: Assessment, detections: Sequence[Query]) -> Iterat
         hosts = len({host for host, _ in reasons})
         why = ", ".join(sorted({detail.rpartition(" ")[2] for detail in reasons.values()}))
         yield f"{_count(len(asked), 'detection')} not answerable on {_count(hosts, 'host')}, which have no {why}"
+
+
+def _limited(hosts: Sequence[HostReport]) -> Iterator[str]:
+    """Hosts that were asked without elevation, in one line."""
+    limited = [host.name for host in hosts if host.limits]
+    if limited:
+        yield f"asked without elevation: {_names(limited)}; there SECURITY, SAM and other users' hives cannot be read"
 
 
 def _names(hosts: Sequence[str]) -> str:

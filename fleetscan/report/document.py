@@ -184,7 +184,9 @@ class HostReport:
     name: str
     groups: tuple[str, ...] = ()
     facts: Pairs = ()
-    """Names ``os``, ``version``, ``build``, ``arch``, ``osquery``, ``hostname``; empty ones left out."""
+    """Names ``os``, ``version``, ``build``, ``arch``, ``osquery``, ``hostname``, ``account`` and ``limits`` (of the
+    account that asked); empty ones left out.
+    """
     rules: tuple[RuleCoverage, ...] = ()
     scopes: tuple[ScopeCoverage, ...] = ()
     incomplete: tuple[str, ...] = ()
@@ -215,7 +217,15 @@ class HostReport:
     @property
     def build(self) -> str:
         """The build of its operating system."""
-        return next((value for name, value in self.facts if name == "build"), "")
+        return self._fact("build")
+
+    @property
+    def limits(self) -> str:
+        """What the account that asked could not see, in words."""
+        return self._fact("limits")
+
+    def _fact(self, wanted: str) -> str:
+        return next((value for name, value in self.facts if name == wanted), "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

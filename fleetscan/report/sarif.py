@@ -149,7 +149,7 @@ def host_uri(host: str) -> str:
 
 
 def _invocation(document: Document) -> dict[str, Any]:
-    open_hosts = [host for host in document.hosts if not host.is_complete]
+    open_hosts = [host for host in document.hosts if not host.is_complete or host.limits]
     return {
         "executionSuccessful": not document.hosts or any(not host.unreachable for host in document.hosts),
         "startTimeUtc": timestamp(document.sweep.started),
@@ -160,6 +160,7 @@ def _invocation(document: Document) -> dict[str, Any]:
 
 def _notification(host: HostReport) -> dict[str, Any]:
     reasons = sorted({*(scope.reason for scope in host.scopes), *(rule.reason for rule in host.rules)} - {""})
+    reasons += filter(None, [host.limits])
     return {
         "level": "error" if host.unreachable else "warning",
         "message": {"text": f"{visible(host.name)} is not wholly covered: {visible(', '.join(reasons)) or 'unknown'}"},

@@ -189,7 +189,7 @@ def _quiet_hosts(
 
 def _coverage(document: Document, width: int) -> Iterator[str]:
     complete = [host for host in document.hosts if host.is_complete]
-    listed = document.hosts if len(document.hosts) < MANY_HOSTS else [h for h in document.hosts if not h.is_complete]
+    listed = document.hosts if len(document.hosts) < MANY_HOSTS else _worth_a_line(document.hosts)
     yield ""
     yield from wrap(f"Coverage: {len(complete)} of {count(len(document.hosts), 'host')} complete", width)
     if not listed:
@@ -209,12 +209,19 @@ def _coverage(document: Document, width: int) -> Iterator[str]:
     yield grid(rows, ("host", *_STATUSES, "why"))
 
 
+def _worth_a_line(hosts: Iterable[HostReport]) -> list[HostReport]:
+    """The hosts that are not wholly covered, or that were not asked with all rights."""
+    return [host for host in hosts if not host.is_complete or host.limits]
+
+
 def _names(hosts: Sequence[str]) -> str:
     shown = ", ".join(hosts[:LISTED_NAMES])
     return shown if len(hosts) <= LISTED_NAMES else f"{shown} and {len(hosts) - LISTED_NAMES} more"
 
 
 def _reasons(host: HostReport) -> Iterator[str]:
+    if host.limits:
+        yield host.limits
     reasons = Counter(
         f"{scope.reason}: {scope.detail[:LONGEST_DETAIL]}" if scope.detail else scope.reason
         for scope in host.scopes

@@ -79,7 +79,7 @@ class SshTransport:
         stop = self._stop
         with ExitStack() as stack:
             below = self._jumped(stack, destination, deadline)
-            yield Connection(stack.enter_context(self._hop(destination, below, deadline)), str(destination), stop)
+            yield Connection(stack.enter_context(self._hop(destination, below, deadline)), destination, stop)
 
     def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
         """The key that a host shows, without trusting it and without logging in; jumps must be trusted already."""
@@ -256,10 +256,12 @@ def _also(names: tuple[str, ...]) -> str:
 class Connection:
     """A logged-in session."""
 
-    def __init__(self, transport: paramiko.Transport, name: str, stop: threading.Event) -> None:
+    def __init__(self, transport: paramiko.Transport, destination: Destination, stop: threading.Event) -> None:
         """Made by SshTransport."""
+        self.user = destination.user
+        """Who is logged in."""
         self._transport = transport
-        self._name = name
+        self._name = str(destination)
         self._stop = stop
 
     @property

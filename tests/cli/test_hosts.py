@@ -70,6 +70,29 @@ def test_a_host_is_refused_until_its_key_is_pinned(
 
 
 @pytest.mark.live
+def test_check_says_what_an_account_without_elevation_cannot_see(
+    ssh_fleet: Fleet,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    address = ssh_fleet.addresses[1]
+    path = str(inventory_of(ssh_fleet, tmp_path))
+    limit = ["--limit", f"host-{address}"]
+    main(["hosts", "trust", "-i", path, "--yes", *limit])
+    ssh_fleet.elevate(address, elevated=False)
+    capsys.readouterr()
+    assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
+    [line] = json.loads(capsys.readouterr().out)
+    assert line["status"] == "ok"
+    assert line["why"] == (
+        "the account root is not elevated: SECURITY, SAM and the hives of other users cannot be read"
+    )
+    ssh_fleet.elevate(address, elevated=True)
+    assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
+    assert json.loads(capsys.readouterr().out)[0]["why"] == ""
+
+
+@pytest.mark.live
 def test_a_changed_key_is_shown_and_never_pinned(
     ssh_fleet: Fleet,  # noqa: F811 - the fixture
     tmp_path: Path,

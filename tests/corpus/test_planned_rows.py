@@ -70,7 +70,7 @@ def registry(hives_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 def asked(plan: Plan, registry: Registry) -> dict[str, ScopeResult]:
     database = Database(registry)
-    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements}
+    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements if text.scope_ids}
     return {result.scope_id: result for result in assemble(plan, answers)[1]}
 
 

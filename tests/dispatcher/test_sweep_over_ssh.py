@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleetscan.errors import ExitCode
+from fleetscan.model.host import HostId
+from fleetscan.model.snapshot import Partial, Reason, Status
 from fleetscan.store.sql import open_store
 from tests.doubles.sshd import Fleet, fleet
 from tests.engines.conftest import faults  # noqa: F401 - a fixture
@@ -73,7 +75,7 @@ def file_inventory(folder: Path) -> Path:
     return path
 
 
-def snapshot(store: Path) -> Mapping[tuple[str, str], object]:
+def snapshot(store: Path) -> Mapping[tuple[str, str], tuple[Status, tuple[str, ...], object]]:
     with open_store(str(store)) as opened:
         sweep = opened.sweep()
         return {
@@ -91,6 +93,30 @@ def test_a_sweep_over_ssh_is_the_sweep_of_the_files_and_its_recording_too(demo_f
     assert (files.returncode, files.returncode) == (over_ssh.returncode, replayed.returncode), over_ssh.stderr
     assert snapshot(tmp_path / "ssh.db") == snapshot(tmp_path / "files.db")
     assert snapshot(tmp_path / "tape.db") == snapshot(tmp_path / "files.db")
+
+
+def test_who_asked_is_kept_and_what_they_may_not_read_is_not_covered(demo_fleet: Fleet, tmp_path: Path) -> None:
+    plain, administrator, _ = ADDRESSES
+    demo_fleet.elevate(plain, elevated=False)
+    demo_fleet.elevate(administrator, elevated=True)
+    over_ssh = sweep(tmp_path, ssh_inventory(demo_fleet, tmp_path), "ssh.db", "--record", "tape")
+    sweep(tmp_path, tmp_path / "tape" / "inventory.yml", "tape.db")
+    assert snapshot(tmp_path / "ssh.db") == snapshot(tmp_path / "tape.db")
+    with open_store(str(tmp_path / "tape.db")) as opened:
+        facts = opened.fleet_facts(opened.sweep().id)
+        texts = dict(opened.plan(opened.sweep().id).scopes)
+    assert [facts[HostId(name)].extra.get("elevated") for name in ("ws21", "ws22", "ws23")] == ["no", "yes", None]
+    assert {found.extra["account"] for found in facts.values()} == {"root"}
+
+    reasons: dict[str, set[str]] = {name: set() for name in ("ws21", "ws22", "ws23")}
+    for (name, scope), (status, *_) in snapshot(tmp_path / "ssh.db").items():
+        if isinstance(status, Partial) and status.reason is Reason.NOT_ELEVATED:
+            reasons[name].add(texts[scope])
+    assert reasons["ws22"] == reasons["ws23"] == set()
+    assert reasons["ws21"]
+    assert all(text.startswith("HKEY_USERS") for text in reasons["ws21"])
+    told = " ".join(over_ssh.stdout.split())
+    assert "Note: asked without elevation: ws21; there SECURITY, SAM and other users' hives cannot be read" in told
 
 
 def test_a_password_is_nowhere_but_on_the_wire(faults: Faults, tmp_path: Path) -> None:  # noqa: F811 - the fixture

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import threading
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeVar
@@ -45,7 +47,13 @@ async def noisy(process: Process) -> None:
     """Profile noise before, between the lines of nobody, and after."""
     out, err, code = await _honest(process)
     noise = b"Welcome to WS1! \x1b[2J\x1b]0;owned\x07 [{]\r\n\xff\xfe"
-    _say(process, noise + out.replace(b"\n", b"\r\n") + noise, b"W0315 flags.cpp: odd\n" + err, code)
+    _say(
+        process,
+        noise + out.replace(b"\n", b"\r\n") + noise,
+        f"W0315 {time.strftime('%H:%M:%S')}.{time.time_ns() % 10**6:06} {os.getpid()} flags.cpp:7] odd\n".encode()
+        + err,
+        code,
+    )
 
 
 async def endless(process: Process) -> None:

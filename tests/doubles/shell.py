@@ -27,6 +27,11 @@ def database() -> sqlite3.Connection:
     connection.executemany("INSERT INTO registry VALUES (?, ?, ?, ?)", ROWS)
     connection.execute("CREATE TABLE osquery_info (version TEXT, build_platform TEXT, pid INTEGER)")
     connection.execute("INSERT INTO osquery_info VALUES ('5.23.1', 'double', ?)", (os.getpid(),))
+    # SYSTEM runs osquery, beside somebody else's program.
+    connection.execute("CREATE TABLE processes (pid INTEGER, uid INTEGER, euid INTEGER, elevated_token INTEGER)")
+    connection.executemany(
+        "INSERT INTO processes VALUES (?, ?, ?, ?)", [(os.getpid() + 1, 1001, -1, 0), (os.getpid(), 18, -1, 1)]
+    )
     connection.create_function("wait", 1, wait)
     return connection
 

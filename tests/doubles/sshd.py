@@ -29,7 +29,8 @@ _START_SECONDS = 10.0
 _WRAPPER = """#!/bin/sh
 address=$(echo "$SSH_CONNECTION" | cut -d' ' -f3)
 FLEETSCAN_OSQUERYI_HIVES={folder}/hives/$address
-export FLEETSCAN_OSQUERYI_HIVES
+FLEETSCAN_OSQUERYI_ELEVATED=$(cat {folder}/elevated/$address 2>/dev/null)
+export FLEETSCAN_OSQUERYI_HIVES FLEETSCAN_OSQUERYI_ELEVATED
 exec {python} -m fleetscan.osqueryi "$@"
 """
 
@@ -79,6 +80,11 @@ class Fleet:
         }
         chosen = {name: value for name, value in {**known, **settings}.items() if value is not None}
         return Host(id=HostId(f"host-{address}"), engine="osqueryi", settings=MappingProxyType(chosen))
+
+    def elevate(self, address: str, *, elevated: bool) -> None:
+        """From now on this host's osqueryi says whether it runs with elevation; before, it does not know."""
+        (self.folder / "elevated").mkdir(exist_ok=True)
+        (self.folder / "elevated" / address).write_text(str(int(elevated)))
 
 
 def require_sshd() -> None:

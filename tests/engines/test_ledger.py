@@ -173,3 +173,77 @@ def test_many_damages_are_counted_not_listed() -> None:
     damages = tuple((CATALOGUE, f"damage {number}") for number in range(40))
     expected = Partial(Reason.DAMAGED, "damage 0 and 39 more")
     assert status(Scope(HKLM, WINSOCK, depth=None), damages=damages) == expected
+
+
+ME, GUEST = "S-1-5-21-1-2-3-1001", "S-1-5-21-1-2-3-501"
+PLAIN = HostFacts(
+    profiles_known=("S-1-5-18", "S-1-5-19", ME, GUEST, OTHER),
+    profiles_loaded=("S-1-5-18", "S-1-5-19", ME, GUEST),
+    extra={"elevated": "no", "account_id": "1001"},
+)
+
+
+@pytest.mark.parametrize(
+    ("scope", "detail"),
+    [
+        (Scope(HKLM, ("security", "Policy"), depth=None), f"cannot read {HKLM}\\SECURITY"),
+        (Scope(HKLM, ("SAM", "SAM", "Domains")), f"cannot read {HKLM}\\SAM"),
+        (Scope(HKLM, (), depth=None), f"cannot read {HKLM}\\SECURITY, {HKLM}\\SAM"),
+        (Scope(HKLM, (Glob("S*"), "x")), f"cannot read {HKLM}\\SECURITY, {HKLM}\\SAM"),
+        (Scope(HKU, ("S-1-5-19", "Software")), f"cannot read {HKU}\\S-1-5-19"),
+        (Scope(HKU, (Glob("S-1-5-21-*-501"), "Software")), f"cannot read {HKU}\\{GUEST}"),
+        (Scope(HKU, (SID_CLASSES, "CLSID")), f"cannot read {HKU}\\S-1-5-19, {HKU}\\{GUEST}; not loaded: {OTHER}"),
+        (
+            EVERY_USER,
+            f"cannot read {HKU}\\S-1-5-19, {HKU}\\{GUEST}; not loaded: {OTHER}",
+        ),
+    ],
+    ids=["SECURITY", "SAM", "all of HKLM", "a glob", "a user", "a glob of users", "classes of users", "every user"],
+)
+def test_what_an_account_without_elevation_may_not_read_is_not_covered(scope: Scope, detail: str) -> None:
+    assert status(scope, facts=PLAIN) == Partial(Reason.NOT_ELEVATED, detail)
+
+
+@pytest.mark.parametrize(
+    "scope",
+    [
+        Scope(HKLM, ("SOFTWARE", "Microsoft"), depth=None),
+        Scope(HKLM, (), depth=0),
+        Scope(HKLM, ("SYSTEM", Glob("*"))),
+        Scope(HKU, (ME, "Software"), depth=None),
+        Scope(HKU, (".DEFAULT", "Software")),
+        Scope(HKU, ("S-1-5-18", "Software")),
+    ],
+)
+def test_what_every_account_may_read_is_covered(scope: Scope) -> None:
+    assert status(scope, facts=PLAIN) == Complete()
+
+
+@pytest.mark.parametrize("extra", [{}, {"elevated": "yes"}, {"account_id": "1001"}])
+def test_where_elevation_is_not_known_to_be_absent_nothing_is_narrowed(extra: dict[str, str]) -> None:
+    facts = HostFacts(profiles_known=(ME, GUEST), profiles_loaded=(ME, GUEST), extra=extra)
+    for scope in (EVERY_USER, Scope(HKLM, ("SAM",)), Scope(HKLM, ("SECURITY",))):
+        assert status(scope, facts=facts) == Complete()
+
+
+def test_an_account_that_cannot_be_told_from_another_vouches_for_neither() -> None:
+    """Of the account's SID the last number is known; a local and a domain account may share it."""
+    twin = "S-1-5-21-7-8-9-1001"
+    facts = HostFacts(profiles_loaded=(ME, twin), extra={"elevated": "no", "account_id": "1001"})
+    assert status(Scope(HKU, (SID, "Run")), facts=facts) == Partial(
+        Reason.NOT_ELEVATED, f"cannot read {HKU}\\{ME}, {HKU}\\{twin}"
+    )
+
+
+def test_many_hives_of_others_are_counted_not_listed() -> None:
+    facts = HostFacts(profiles_loaded=tuple(f"S-1-5-21-1-2-3-{n}" for n in range(1001, 1008)), extra={"elevated": "no"})
+    found = status(EVERY_USER, facts=facts)
+    assert isinstance(found, Partial)
+    assert found.detail.endswith("-1001, HKEY_USERS\\S-1-5-21-1-2-3-1002, HKEY_USERS\\S-1-5-21-1-2-3-1003 and 4 more")
+
+
+def test_rows_that_such_an_account_did_get_are_kept() -> None:
+    row = RegistryRow(key=f"{HKU}\\{ME}\\Software\\Run", name="x", type="REG_SZ", data="y")
+    given = ScopeResult(scope_id=EVERY_USER.id, status=COMPLETE, rows=(row,))
+    [result] = narrow([EVERY_USER], [given], facts=PLAIN)
+    assert result.rows == (row,)

@@ -12,6 +12,7 @@ import pytest
 from fleetscan.engines.osqueryd import OsquerydEngine
 from fleetscan.model.host import Host, HostId
 from fleetscan.model.snapshot import Reason
+from fleetscan.planner.facts import FACTS, host_facts
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from tests.doubles.osqueryd import HangUpError, manager
 from tests.doubles.shell import ROWS, RefusalError, answer_rows
@@ -55,6 +56,15 @@ def ask(
 
 def reasons(answers: Sequence[Answer]) -> list[Reason | None]:
     return [answer.reason if isinstance(answer, Failed) else None for answer in answers]
+
+
+def test_who_asks_is_told_by_the_daemon_about_its_own_process(tmp_path: Path) -> None:
+    scanner = Statement(id="facts-scanner", sql=FACTS["facts-scanner"])
+    with manager(tmp_path / "em", daemon) as path:
+        [answer] = ask(path, scanner)
+    assert isinstance(answer, Answered)
+    facts = host_facts(lambda name: answer.rows if name == scanner.id else [])
+    assert dict(facts.extra) == {"account": "SYSTEM", "account_id": "18", "elevated": "yes"}
 
 
 def test_rows_that_are_hard_to_carry_arrive_whole(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from fleetscan.engines.osqueryi import OsqueryiEngine, command_line, shell_of
 from fleetscan.model.snapshot import Reason
+from fleetscan.planner.facts import FACTS
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from fleetscan.transport.credentials import Credentials
 from fleetscan.transport.known_hosts import fingerprint
@@ -63,7 +64,21 @@ def test_no_sql_is_ever_on_the_command_line(faults: Faults) -> None:
 def test_version_server_and_shell_are_noted(faults: Faults) -> None:
     notes = dict(OsqueryiEngine().ask(faults.host("good"), [ALL], deadline=time.monotonic() + 10).notes)
     assert notes["osquery_version"] == "5.23.1"
+    assert notes["account"] == "good"
     assert "AsyncSSH" in notes["ssh_server"]
+
+
+def test_what_is_noted_of_an_unchanged_host_does_not_change(faults: Faults) -> None:
+    """Neither the number of the process nor the time in what osquery logs: facts are kept by content."""
+    engine = OsqueryiEngine()
+    first, second = (engine.ask(faults.host("noisy"), [ALL], deadline=time.monotonic() + 10).notes for _ in range(2))
+    assert first == second
+    assert dict(first)["stderr"] == "W flags.cpp:7] odd"
+
+
+def test_who_asks_is_told_by_osquery_about_its_own_process(faults: Faults) -> None:
+    scanner = Statement(id="facts-scanner", sql=FACTS["facts-scanner"])
+    assert ask(faults.host("good"), scanner) == [Answered(({"uid": "18", "euid": "-1", "elevated_token": "1"},))]
 
 
 FAULTS = {

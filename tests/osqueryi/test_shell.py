@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from fleetscan.osqueryi import HIVES_VARIABLE, parse_arguments
+from fleetscan.errors import SettingsError
+from fleetscan.osqueryi import ELEVATED_VARIABLE, HIVES_VARIABLE, parse_arguments
+from fleetscan.planner.facts import FACTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -201,3 +203,17 @@ def test_environment_stands_in_for_flags() -> None:
     style: Style = options.style
     assert (options.hives, style.mode, style.separator) == (("a",), "csv", ",")
     assert parse_arguments([], {HIVES_VARIABLE: "b"}).hives == ("b",)
+
+
+@pytest.mark.parametrize(("value", "token"), [("0", "0"), ("1", "1")])
+def test_the_shell_tells_of_itself_whether_it_runs_with_elevation(hives: Path, value: str, token: str) -> None:
+    said = shell(hives, f"{FACTS['facts-scanner']};\n", "--json", "--elevated", value)
+    assert json.loads(said.out) == [{"uid": "1001", "euid": "-1", "elevated_token": token}]
+    assert shell(hives, "SELECT * FROM processes;\n", "--json").err == "Error: near line 1: no such table: processes\n"
+
+
+def test_elevation_is_yes_no_or_unknown() -> None:
+    assert [parse_arguments([], {ELEVATED_VARIABLE: text}).elevated for text in ("", "0", "1")] == [None, False, True]
+    assert parse_arguments(["--elevated=0"], {ELEVATED_VARIABLE: "1"}).elevated is False
+    with pytest.raises(SettingsError, match="--elevated is 0 or 1"):
+        parse_arguments(["--elevated=yes"], {})

@@ -50,7 +50,7 @@ def registry_of(lines: Iterable[str]) -> Registry:
 def ask(plan: Plan, registry: Registry, *, faults: Faults | None = None) -> dict[str, ScopeResult]:
     """The plan's statements, answered by the real table; results by scope id."""
     database = Database(registry, faults=faults)
-    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements}
+    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements if text.scope_ids}
     return {result.scope_id: result for result in assemble(plan, answers)[1]}
 
 

@@ -188,7 +188,7 @@ def test_judging_planned_rows_is_judging_all_rows(world: tuple[Registry, list[Re
     registry, rows, rules = world
     plan = make_plan(rules)
     database = Database(registry)
-    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements}
+    answers = {text.id: Answered(list(database.texts(text.sql))) for text in plan.statements if text.scope_ids}
     results = {result.scope_id: result for result in assemble(plan, answers)[1]}
     every = [row for row in rows if not has_another_name(row, registry)]
     for planned in plan.rules:

@@ -9,6 +9,7 @@ import pytest
 
 from fleetscan.engines.registry_table.calls import Fault, Faults
 from fleetscan.engines.registry_table.database import Database
+from fleetscan.engines.registry_table.facts import scanner_tables
 from fleetscan.hives.mount import contents
 from fleetscan.hives.tree import MemoryRegistry
 from fleetscan.model.registry import HKLM, HKU, fold
@@ -185,7 +186,7 @@ def test_class_hive_is_read_under_one_name() -> None:
 def test_failed_statement_leaves_its_scopes_unreachable_and_no_other() -> None:
     machine, user = scope(HKLM, "SOFTWARE", "A"), scope(HKU, SID, "Software", "A")
     plan = make_plan([], extra_scopes=[machine, user])
-    database = Database(registry_of(LINES))
+    database = Database(registry_of(LINES), tables=scanner_tables(elevated=True))
     answers = {
         text.id: Failed(Reason.DENYLISTED, "watchdog")
         if user.id in text.scope_ids
@@ -205,7 +206,7 @@ def test_facts_are_read_and_their_failure_fails_no_scope() -> None:
     asked = scope(HKLM, "SOFTWARE", "A")
     plan = make_plan([], extra_scopes=[asked])
     lines = [*LINES, rf"HKLM\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList\{USER}"]
-    database = Database(registry_of(lines))
+    database = Database(registry_of(lines), tables=scanner_tables(elevated=True))
     answers = {
         text.id: Failed(Reason.OSQUERY_ERROR, "no such table: time")
         if text.id == "facts-time"
@@ -214,6 +215,7 @@ def test_facts_are_read_and_their_failure_fails_no_scope() -> None:
     }
     facts, results = assemble(plan, answers)
     assert facts.osquery_version
+    assert dict(facts.extra) == {"account_id": "1001", "elevated": "yes"}
     assert facts.profiles_known == (USER,)
     assert facts.profiles_loaded == ("S-1-5-18", USER)
     assert results[0].status == Complete()

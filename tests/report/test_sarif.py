@@ -65,6 +65,14 @@ def test_lost_hosts_are_notifications(document: Document) -> None:
     ]
 
 
+def test_a_host_asked_without_elevation_is_a_notification(document: Document) -> None:
+    host = replace(document.hosts[0], facts=(("limits", "kim is not elevated"),))
+    notes = log(replace(document, hosts=(host,)))["runs"][0]["invocations"][0]["toolExecutionNotifications"]
+    assert [(note["level"], note["message"]["text"]) for note in notes] == [
+        ("warning", f"{host.name} is not wholly covered: kim is not elevated")
+    ]
+
+
 def test_hostile_text_is_text(hostile: Document, conforms: Callable[[str, object], None]) -> None:
     value = log(hostile)
     conforms(SCHEMA, value)

@@ -90,3 +90,17 @@ def test_wrapping_loses_nothing_but_blanks(text: str, width: int) -> None:
     lines = list(wrap(text, width))
     assert "".join(lines).replace(" ", "") == "".join(wrap(text, 10**6)).replace(" ", "")
     assert all(columns(line) <= max(width, 2) for line in lines)
+
+
+@pytest.mark.parametrize("copies", [1, MANY_HOSTS + 1])
+def test_a_host_asked_without_elevation_says_what_was_not_seen(document: Document, copies: int) -> None:
+    """Also among many hosts, and also where nothing that was asked lies there."""
+    host = next(host for host in document.hosts if host.is_complete)
+    others = tuple(replace(host, name=f"other-{number}") for number in range(copies))
+    plain = replace(host, name="plain", facts=(*host.facts, ("limits", "kim is not elevated: no SAM")))
+    text = render(replace(document, hosts=(plain, *others)), width=120)
+    coverage = text[text.index("Coverage:") :].partition("\n\n")[0]
+    assert next(line for line in coverage.splitlines() if line.startswith("plain")).endswith(
+        "kim is not elevated: no SAM"
+    )
+    assert coverage.count("elevated") == 1

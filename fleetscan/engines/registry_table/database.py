@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from fleetscan.engines.registry_table.blind_spots import Witness
     from fleetscan.engines.registry_table.calls import Calls, Faults
+    from fleetscan.engines.registry_table.facts import FactTable
     from fleetscan.hives.mount import Registry
     from fleetscan.hives.tree import Damage
 
@@ -47,8 +48,12 @@ class Database:
         environment: Mapping[str, str] | None = None,
         faults: Faults | None = None,
         witness: Witness | None = None,
+        tables: Mapping[str, FactTable] | None = None,
     ) -> None:
-        """``environment`` None is the registry's own; ``witness`` is told where something stays hidden."""
+        """``environment`` None is the registry's own; ``witness`` is told where something stays hidden.
+
+        ``tables`` are offered beside those that the registry can answer.
+        """
         behaviour = behaviour or Behaviour()
         self.deadline: float | None = None
         self._reader = Reader(
@@ -63,7 +68,8 @@ class Database:
         self._connection.limit(apsw.SQLITE_LIMIT_LENGTH, MAX_TEXT)
         self._connection.limit(apsw.SQLITE_LIMIT_ATTACHED, 0)
         modules: dict[str, RegistryModule | FactsModule] = {"registry": RegistryModule(self._reader)}
-        modules |= {name: FactsModule(table) for name, table in fact_tables(self._reader, behaviour).items()}
+        facts = {**fact_tables(self._reader, behaviour), **(tables or {})}
+        modules |= {name: FactsModule(table) for name, table in facts.items()}
         for name, module in modules.items():
             self._attach(name, module)
         self._tables = tuple(sorted(modules))

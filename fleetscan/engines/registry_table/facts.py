@@ -128,6 +128,16 @@ def fact_tables(
     }
 
 
+def scanner_tables(*, elevated: bool) -> Mapping[str, FactTable]:
+    """``processes`` of a shell that says it runs with or without elevation: itself, and no other process."""
+    row = _row(
+        _PROCESSES, pid=os.getpid(), name="osqueryi.exe", uid=_SCANNER, gid=-1, euid=-1, elevated_token=int(elevated)
+    )
+    return {"processes": FactTable(_columns(_PROCESSES), lambda: (row,))}
+
+
+_PROCESSES = "pid:BIGINT name path uid:BIGINT gid:BIGINT euid:BIGINT egid:BIGINT elevated_token:INTEGER"
+_SCANNER = 1001  # the first account that somebody makes on a machine
 _OSQUERY_INFO = """pid:INTEGER uuid instance_id version config_hash config_valid:INTEGER extensions build_platform
     build_distro start_time:INTEGER watcher:INTEGER platform_mask:INTEGER"""
 _OS_VERSION = """name version major:INTEGER minor:INTEGER patch:INTEGER build platform platform_like codename arch
