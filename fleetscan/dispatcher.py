@@ -198,7 +198,8 @@ class Dispatcher:
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
         self._running: dict[int, _Job] = {}
         self._busy: Counter[str] = Counter()
-        self._blocked: deque[Host] = deque()
+        self._blocked: dict[tuple[str, ...], deque[Host]] = {}
+        """Hosts that wait for a group, by the groups of theirs that have a limit."""
         self._retries: list[tuple[float, int, _Job]] = []
         self._tickets = count()
         self._overall = float("inf")
@@ -221,11 +222,14 @@ class Dispatcher:
 
     def _results_of(self, feed: Iterator[Host]) -> Iterator[HostResult]:
         self._start(feed)
-        while self._running or self._retries or self._blocked:
-            results = list(self._collect())
-            # Before the reader works on what arrived, so that no slot stands idle meanwhile.
-            self._start(feed)
-            yield from results
+        ready: deque[HostResult] = deque()
+        while self._running or self._retries or self._blocked or ready:
+            if len(ready) < self._limits.concurrency:
+                ready.extend(self._collect(0.0 if ready else self._patience()))
+                # Before the reader works on a result, and again before the next, so that no slot stands idle meanwhile.
+                self._start(feed)
+            if ready:
+                yield ready.popleft()
         if not self._stop.is_set():
             yield from map(self._never_asked, feed)
 
@@ -234,26 +238,45 @@ class Dispatcher:
     def _start(self, feed: Iterator[Host]) -> None:
         """Fill the free slots: attempts that are due again, then hosts that waited for their group, then new ones."""
         now = self._clock()
-        while self._may_start(now) and self._retries and self._retries[0][0] <= now:
-            self._launch(heapq.heappop(self._retries)[2])
-        for _ in range(len(self._blocked)):
-            if not self._may_start(now):
-                return
-            self._admit(self._blocked.popleft(), now)
-        while self._may_start(now) and len(self._blocked) + len(self._retries) < _LOOKAHEAD:
+        self._start_again(now)
+        for groups in tuple(self._blocked):
+            waiting = self._blocked[groups]
+            while waiting and self._may_start(now) and not self._is_full(groups):
+                self._begin(waiting.popleft(), now)
+            if not waiting:
+                del self._blocked[groups]
+        while self._may_start(now) and sum(map(len, self._blocked.values())) + len(self._retries) < _LOOKAHEAD:
             host = next(feed, None)
             if host is None:
                 return
-            self._admit(host, now)
+            groups = self._limited(host)
+            if self._is_full(groups):
+                self._blocked.setdefault(groups, deque()).append(host)
+            else:
+                self._begin(host, now)
+
+    def _start_again(self, now: float) -> None:
+        """Launch the attempts that are due; those of a full group stay due."""
+        full = []
+        while self._may_start(now) and self._retries and self._retries[0][0] <= now:
+            again = heapq.heappop(self._retries)
+            if self._is_full(self._limited(again[2].host)):
+                full.append(again)
+            else:
+                self._launch(again[2])
+        for again in full:
+            heapq.heappush(self._retries, again)
 
     def _may_start(self, now: float) -> bool:
         return len(self._running) < self._limits.concurrency and not self._stop.is_set() and now < self._overall
 
-    def _admit(self, host: Host, now: float) -> None:
-        limits = self._limits.group_concurrency
-        if any(self._busy[group] >= limits[group] for group in host.groups if group in limits):
-            self._blocked.append(host)
-            return
+    def _limited(self, host: Host) -> tuple[str, ...]:
+        return tuple(group for group in host.groups if group in self._limits.group_concurrency)
+
+    def _is_full(self, groups: tuple[str, ...]) -> bool:
+        return any(self._busy[group] >= self._limits.group_concurrency[group] for group in groups)
+
+    def _begin(self, host: Host, now: float) -> None:
         seconds = float(host.settings.get("timeout", self._limits.host_seconds))
         deadline = min(now + seconds, self._overall)
         self._launch(_Job(host=host, began=now, deadline=deadline, started=self._now()))
@@ -286,9 +309,9 @@ class Dispatcher:
 
     # Collecting
 
-    def _collect(self) -> Iterator[HostResult]:
-        """Results of the threads that came back, and of those nobody waits for any longer."""
-        for arrival in self._arrived():
+    def _collect(self, patience: float) -> Iterator[HostResult]:
+        """Results of the threads that come back within ``patience``, and of those nobody waits for any longer."""
+        for arrival in self._arrived(patience):
             job = self._running.pop(arrival.ticket, None)
             if job is None:
                 continue  # given up before; its host has its result
@@ -300,9 +323,9 @@ class Dispatcher:
         yield from self._given_up()
         yield from self._overdue_retries()
 
-    def _arrived(self) -> Iterator[_Arrival]:
+    def _arrived(self, patience: float) -> Iterator[_Arrival]:
         with suppress(queue.Empty):
-            yield self._arrivals.get(timeout=self._patience())
+            yield self._arrivals.get(timeout=patience) if patience > 0 else self._arrivals.get_nowait()
             # Bounded: whatever arrives while these are handled waits for the next round.
             for _ in range(self._limits.concurrency):
                 yield self._arrivals.get_nowait()
@@ -311,7 +334,9 @@ class Dispatcher:
         """How long nothing but an arrival can matter."""
         if not self._retries or len(self._running) >= self._limits.concurrency:
             return _TICK
-        return min(_TICK, max(0.0, self._retries[0][0] - self._clock()))
+        due = self._retries[0][0] - self._clock()
+        # One that is due and was not launched waits for its group.
+        return min(_TICK, due) if due > 0 else _TICK
 
     def _retry(self, job: _Job) -> None:
         delay = backoff(job.attempt, self._limits, self._random)
@@ -345,7 +370,7 @@ class Dispatcher:
                 yield self._finished(self._result(job), job)
             self._retries.clear()
             # These were never asked.
-            blocked = list(self._blocked)
+            blocked = [host for hosts in self._blocked.values() for host in hosts]
             self._blocked.clear()
             if not self._stop.is_set():
                 yield from map(self._never_asked, blocked)

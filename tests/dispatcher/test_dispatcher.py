@@ -9,6 +9,7 @@ import signal
 import threading
 import time
 from collections import Counter
+from dataclasses import replace
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -134,6 +135,29 @@ def test_a_group_is_asked_no_harder_than_it_allows_while_others_go_on() -> None:
     assert len(results) == 40
     assert engine.most["branch"] == 2
     assert engine.most["all"] == 8
+
+
+def test_another_attempt_waits_for_its_group_like_the_first() -> None:
+    def flaky(_host: Host, _asked: Statement, attempt: int) -> Answer:
+        return Failed(Reason.TIMEOUT) if attempt < 3 else EMPTY
+
+    engine = Scripted(flaky, seconds=0.01)
+    limits = replace(FAST, concurrency=8, group_concurrency={"branch": 2})
+    results = sweep(engine, hosts(12, "branch", "other"), limits=limits)
+    assert all(reasons(result) == {None} for result in results.values())
+    assert set(engine.asked.values()) == {3}
+    assert engine.most["branch"] == 2
+
+
+def test_slots_are_filled_while_the_reader_works_on_results() -> None:
+    engine = Scripted(seconds=0.05)
+    results = Dispatcher(PLAN, lambda _: engine, limits=FAST).run(hosts(12))
+    for _ in range(FAST.concurrency):
+        next(results)
+        time.sleep(0.1)
+    # Four were read, one by one; meanwhile all others had their turn, and no more answers wait than there are slots.
+    assert len(engine.asked) >= 2 * FAST.concurrency
+    assert len(list(results)) == 12 - FAST.concurrency
 
 
 def test_what_may_pass_is_asked_again_and_only_that() -> None:
