@@ -61,12 +61,11 @@ def changed_lines(
 
     ``read`` decodes lines. Equal lines are equal rows; a line begins with the key, which ends at ``","``.
     """
-    units = {unit_of(row) for row in read(_differing(old, new))}
+    units = frozenset(unit_of(row) for row in read(_differing(old, new)))
     if not units:
         return (), ()
     near = _Near.of(units)
-    known: dict[bytes, bool] = {}
-    sides = (read(_near_lines(lines, near, known, read)) for lines in (old, new))
+    sides = (read(filter(near.holds, lines)) for lines in (old, new))
     before, after = (tuple(row for row in rows if unit_of(row) in units) for rows in sides)
     return before, after
 
@@ -83,34 +82,39 @@ def _differing(old: Sequence[bytes], new: Sequence[bytes]) -> list[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class _Near:
-    """The keys whose rows may belong to some units: those of their values, and those above."""
+    """Tells by the bytes of a line whether its row may belong to some units: it may say yes where it is no."""
 
-    keys: frozenset[str]
-    winsock: bool
+    units: frozenset[str]
+    above: frozenset[str]
+    """The keys that may list a unit's key."""
 
     @classmethod
-    def of(cls, units: Iterable[str]) -> _Near:
-        names = frozenset(units)
+    def of(cls, units: frozenset[str]) -> _Near:
+        """What is near these units."""
         # A listed name never holds a backslash in a registry; in the answer of a lying host it may hold many.
-        above = (unit[:end] for unit in names for end, letter in enumerate(unit) if letter == "\\")
-        users = (HKU, _PROFILES) if HKU in names else ()
-        return cls(frozenset((*names, *above, *users)), _WINSOCK in names)
+        above = (unit[:end] for unit in units for end, letter in enumerate(unit) if letter == "\\")
+        return cls(units, frozenset(above))
 
-    def holds(self, key: str) -> bool:
-        """May rows of this folded key be in one of the units?"""
-        return key in self.keys or (self.winsock and key.startswith(_WINSOCK))
+    def holds(self, line: bytes) -> bool:
+        """May the line's row be in one of the units?"""
+        text, _, rest = line.partition(b'","')
+        key = _folded(text)
+        if key is None or key in self.units:
+            return True
+        if key.startswith(_WINSOCK) or key in {HKU, _PROFILES}:
+            return _WINSOCK in self.units or HKU in self.units
+        if key not in self.above:
+            return False
+        name = _folded(rest.partition(b'","')[0])
+        return name is None or f"{key}\\{name}" in self.units
 
 
-def _near_lines(
-    lines: Sequence[bytes],
-    near: _Near,
-    known: dict[bytes, bool],
-    read: Callable[[Iterable[bytes]], tuple[RegistryRow, ...]],
-) -> list[bytes]:
-    keys = [line.partition(b'","')[0] for line in lines]
-    first = {key: line for key, line in zip(keys, lines, strict=True) if key not in known}
-    known.update(zip(first, (near.holds(fold(row.key)) for row in read(first.values())), strict=True))
-    return [line for key, line in zip(keys, lines, strict=True) if known[key]]
+def _folded(text: bytes) -> str | None:
+    """The folded text of a part of a line, if that is ASCII in which only backslashes are escaped; else None."""
+    bare = text.replace(b"\\\\", b"\\")
+    if not text.isascii() or 2 * bare.count(b"\\") != text.count(b"\\"):
+        return None
+    return bare.decode("ascii").upper()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

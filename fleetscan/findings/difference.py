@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from fleetscan.model.host import HostId
     from fleetscan.model.rule import Rule
     from fleetscan.queries import Query
-    from fleetscan.store.interface import Baseline, Store, StoredHost, Sweep
+    from fleetscan.store.interface import Baseline, Store, Sweep, SweepId
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +52,7 @@ def difference(
     hosts: Collection[HostId] | None = None,
 ) -> Difference:
     """Compare; ``rules`` say how much a change matters that no decoder knows, ``hosts`` chooses some of the fleet."""
-    now, then = (_reached(store.hosts(one), hosts) for one in (sweep.id, base.sweep))
+    now, then = (_reached(store, one, hosts) for one in (sweep.id, base.sweep))
     judge = Judge(store, load(), no_hits, {query.scope_id: query for query in detections})
     outlooks = judge.outlooks(base.sweep), judge.outlooks(sweep.id)
     fleet = _Fleet(base, now, then, outlooks)
@@ -129,9 +129,10 @@ class Named:
         return self.text.casefold() in shown.casefold()
 
 
-def _reached(listed: Iterable[StoredHost], hosts: Collection[HostId] | None) -> Mapping[HostId, bool]:
+def _reached(store: Store, sweep: SweepId, hosts: Collection[HostId] | None) -> Mapping[HostId, bool]:
     """The hosts, and whether they gave anything."""
-    return {host.id: host.covered for host in listed if hosts is None or host.id in hosts}
+    found = store.reached(sweep)
+    return found if hosts is None else {host: covered for host, covered in found.items() if host in hosts}
 
 
 def _by_data(store: Store, sides: tuple[Baseline, Sweep]) -> frozenset[str]:

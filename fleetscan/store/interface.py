@@ -271,6 +271,10 @@ class Store(Protocol):
         """All hosts of the sweep, by name."""
         ...
 
+    def reached(self, sweep: SweepId) -> Mapping[HostId, bool]:
+        """All hosts of the sweep, in no order, and whether something of them is covered: ``hosts`` in a fifth."""
+        ...
+
     def pending(self, sweep: SweepId) -> tuple[HostId, ...]:
         """Hosts that have no result, or one in which a scope is not complete: whom to ask on resume."""
         ...

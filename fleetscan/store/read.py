@@ -83,6 +83,8 @@ WHERE c.tree IN (SELECT r.tree FROM result r WHERE r.sweep = :sweep)
 ORDER BY c.tree, p.scope_id
 """
 
+_BLOCK = text("SELECT sha256, content FROM block WHERE id = :block")  # read by the thousand: past the compiler
+
 _MOVED = """
 WITH moved (host, old, new) AS (
   SELECT b.host, a.tree, b.tree
@@ -186,6 +188,14 @@ class Reader:
             rows = connection.execute(text(_HOSTS), {"sweep": number}).all()
         return tuple(sorted(map(_host, rows), key=lambda host: host.id))
 
+    def reached(self, sweep: SweepId) -> Mapping[HostId, bool]:
+        """All hosts of the sweep, and whether something of them is covered."""
+        query = text("""
+            SELECT h.name, t.covered FROM result r JOIN host h ON h.id = r.host LEFT JOIN tree t ON t.id = r.tree
+            WHERE r.sweep = :sweep""")
+        with self.at(sweep) as (connection, number):
+            return {HostId(name): bool(covered) for name, covered in connection.execute(query, {"sweep": number})}
+
     def _one_host(self, sweep: SweepId, host: HostId) -> StoredHost | None:
         with self.at(sweep) as (connection, number):
             row = connection.execute(
@@ -287,8 +297,7 @@ class Reader:
 
     def _block(self, block: BlockId) -> Row[Any, Any]:
         with self.database.reading() as connection:
-            query = select(schema.block.c.sha256, schema.block.c.content).where(schema.block.c.id == block)
-            row = connection.execute(query).one_or_none()
+            row = connection.execute(_BLOCK, {"block": block}).one_or_none()
         if row is None:
             raise StoreError(f"there is no block {block}", where=self.database.name, hint="was its sweep pruned?")
         return row

@@ -111,6 +111,10 @@ class SqlStore:
         """See interface."""
         return self._reader.hosts(sweep)
 
+    def reached(self, sweep: SweepId) -> Mapping[HostId, bool]:
+        """See interface."""
+        return self._reader.reached(sweep)
+
     def pending(self, sweep: SweepId) -> tuple[HostId, ...]:
         """See interface."""
         return self._reader.pending(sweep)
