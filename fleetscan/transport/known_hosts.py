@@ -101,8 +101,9 @@ class KnownHosts:
         return self._asked[name]
 
     def names(self, key: PinnedKey) -> tuple[str, ...]:
-        """The names under which a key is pinned, as far as they can be read: not hashed, and no patterns."""
-        return tuple(dict.fromkeys(self._names.get(key, ())))
+        """The names under which a key is pinned, without patterns; hashed ones are only called so."""
+        hashed = any(pinned == key and isinstance(names, _Hashed) for names, pinned in self._tried)
+        return (*dict.fromkeys(self._names.get(key, ())), *(["a hashed name"] if hashed else ()))
 
     def judge(self, name: str, shown: PinnedKey) -> Trust:
         """Is the shown key the host's?"""

@@ -82,10 +82,14 @@ class SshTransport:
             yield Connection(stack.enter_context(self._hop(destination, below, deadline)), destination, stop)
 
     def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
-        """The key that a host shows, without trusting it and without logging in; jumps must be trusted already."""
+        """The key that a host shows, without trusting it and without logging in; jumps must be trusted already.
+
+        Of several keys it is asked for one of a type that is pinned, as it is when somebody logs in.
+        """
         with ExitStack() as stack:
             below = self._jumped(stack, destination, deadline)
-            return _key_of(stack.enter_context(self._negotiated(destination, below, (), deadline)))
+            pinned = self.pins(destination.known_hosts).keys(destination.known_as)
+            return _key_of(stack.enter_context(self._negotiated(destination, below, pinned, deadline)))
 
     def pins(self, files: tuple[Path, ...]) -> KnownHosts:
         """The pinned keys of these files, read again only when one of them changed."""

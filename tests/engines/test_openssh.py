@@ -14,6 +14,7 @@ from fleetscan.engines.osqueryi import OsqueryiEngine
 from fleetscan.model.snapshot import Reason
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from fleetscan.transport.credentials import Credentials
+from fleetscan.transport.destination import resolve
 from fleetscan.transport.known_hosts import PinnedKey, Trust, known_name
 from fleetscan.transport.ssh import SshTransport
 
@@ -137,7 +138,12 @@ def test_of_several_host_keys_a_pinned_one_is_asked_for(
     address = ssh_fleet.addresses[0]
     known = pins(ssh_fleet, tmp_path, *kinds, address=address)
     expected = Answered if "ca" not in kinds else Failed  # another ed25519 key is pinned, and both types are asked for
-    assert isinstance(ask(ssh_fleet.host(address, known_hosts=known)), expected)
+    host = ssh_fleet.host(address, known_hosts=known)
+    assert isinstance(ask(host), expected)
+    transport, destination = SshTransport(Credentials({})), resolve(host)
+    shown = transport.shown_key(destination, deadline=time.monotonic() + 10)
+    trust = transport.pins(destination.known_hosts).judge(destination.known_as, shown)
+    assert trust is (Trust.KNOWN if expected is Answered else Trust.CHANGED)
 
 
 def test_a_server_without_the_pinned_type_of_key_has_changed(ssh_fleet: Fleet, tmp_path: Path) -> None:
@@ -217,8 +223,6 @@ def _is_running(pid: int) -> bool:
 
 
 def test_the_key_a_server_shows_can_be_seen_without_trusting_it(ssh_fleet: Fleet) -> None:
-    from fleetscan.transport.destination import resolve  # noqa: PLC0415 - only here
-
     destination = resolve(ssh_fleet.host(ssh_fleet.addresses[0]))
     transport = SshTransport(Credentials({}))
     shown = transport.shown_key(destination, deadline=time.monotonic() + 10)

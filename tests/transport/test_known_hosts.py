@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscan.errors import SettingsError
-from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, known_name, pin, read_known_hosts
+from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, entry, known_name, pin, read_known_hosts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,6 +61,8 @@ def test_a_key_is_known_by_every_name_that_can_be_read() -> None:
     )
     assert KnownHosts([lines]).names(KEY) == ("ws1", "[ws1]:2222")
     assert KnownHosts([lines]).names(RSA) == ()
+    hashed = "".join(entry(name, KEY, hashed=True) + "\n" for name in ("ws4", "ws5"))
+    assert KnownHosts([hashed]).names(KEY) == ("a hashed name",)
 
 
 @given(st.text(max_size=120))
