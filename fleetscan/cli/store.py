@@ -60,7 +60,7 @@ def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now
             case "verify":
                 return _verify(store, args.manifest)
             case _:
-                return _prune(store, keep_days, clock())
+                return _prune(store, args.store, keep_days, clock())
 
 
 def days(text: str) -> int:
@@ -77,11 +77,18 @@ def _print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> No
 
 def _info(store: Store, place: str) -> ExitCode:
     counts = store.counts()
-    if "://" not in place:
-        parts = [Path(place + suffix) for suffix in ("", "-wal")]
-        counts = {**counts, "bytes on disk": sum(part.stat().st_size for part in parts if part.exists())}
+    if size := _size(place):
+        counts = {**counts, "bytes on disk": size}
     _print_table([(name, f"{count:,}") for name, count in counts.items()], ("what", "how many"))
     return ExitCode.CLEAN
+
+
+def _size(place: str) -> int:
+    """Bytes of the store's files; 0 on a server."""
+    name = place.removeprefix("sqlite:///")
+    if "://" in name:
+        return 0
+    return sum(part.stat().st_size for part in (Path(name), Path(f"{name}-wal")) if part.exists())
 
 
 def _sweeps(sweeps: Sequence[Sweep]) -> ExitCode:
@@ -123,7 +130,8 @@ def _problems(problems: Sequence[Problem]) -> ExitCode:
     return ExitCode.FINDINGS
 
 
-def _prune(store: Store, keep_days: int, now: datetime) -> ExitCode:
+def _prune(store: Store, place: str, keep_days: int, now: datetime) -> ExitCode:
+    before = _size(place)
     pruned = store.prune(keep_days, now=now)
     rows = [(name, "dropped", f"older than {keep_days} days") for name in pruned.sweeps]
     rows += [(name, "kept", visible(reason)) for name, reason in pruned.kept]
@@ -134,4 +142,6 @@ def _prune(store: Store, keep_days: int, now: datetime) -> ExitCode:
     dropped = ", ".join(f"{count:,} {name}" for name, count in pruned.records.items())
     if dropped:
         print(f"\nrecords dropped: {dropped}")
+    if (freed := before - _size(place)) > 0:
+        print(f"given back: {freed:,} bytes")
     return ExitCode.CLEAN

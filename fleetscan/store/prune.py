@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -39,6 +40,13 @@ SELECT MIN(j.sweep)
 FROM open_now o JOIN judged j ON j.host = o.host AND j.kind IN (1, 4)
 JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fingerprint = o.fingerprint
 GROUP BY o.host, o.fingerprint
+"""
+
+# What ``--baseline auto`` would compare with: the last complete sweep of a series. A note that was used once is none.
+_SERIES = """
+SELECT MAX(s.id) FROM sweep s WHERE s.outcome = 'complete' AND s.pruned IS NULL
+  AND (s.note = '' OR (SELECT COUNT(*) FROM sweep o WHERE o.note = s.note) > 1)
+GROUP BY s.note
 """
 
 # Each step finds what nothing refers to any more; the order is from the referring to the referred. EXCEPT and not
@@ -89,27 +97,31 @@ def prune(database: Database, keep_days: int, now: datetime) -> Pruned:
         )
 
     pruned = database.write(action, alone=True)
-    if database.is_sqlite:
+    if pruned.sweeps or pruned.records:
         _give_back(database)
     return pruned
 
 
 def _give_back(database: Database) -> None:
-    """Return free pages to the file system; outside of a transaction, as SQLite wants it."""
+    """Return the room to the file system, or to the server's other rows; no transaction may be open for that."""
     with explained(database.name):
-        connection = database.engine.raw_connection()
-        try:
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA incremental_vacuum")
-            cursor.fetchall()  # each step frees a page
-            cursor.close()
-        finally:
-            connection.close()
+        if database.is_sqlite:
+            with closing(database.engine.raw_connection()) as connection:
+                cursor = connection.cursor()
+                # A script, because each step frees one page and execute() takes but one.
+                cursor.executescript("PRAGMA incremental_vacuum; PRAGMA wal_checkpoint(TRUNCATE)")
+                cursor.close()
+            return
+        with database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            for table in (*_UNUSED, *_PARTS.values(), "result", "judged"):
+                connection.exec_driver_sql(f"VACUUM {table}")
 
 
 def _needed(connection: Connection) -> dict[int, str]:
     """Sweeps that must stay, with the reason."""
     needed: dict[int, str] = {}
+    for (number,) in connection.execute(text(_SERIES)):
+        needed[number] = "the last complete sweep of its kind"
     latest = connection.execute(text("SELECT MAX(id) FROM sweep")).scalar()
     if latest is not None:
         needed[latest] = "the latest sweep"

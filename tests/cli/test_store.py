@@ -18,7 +18,7 @@ from fleetscan.cli.main import main
 from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.model.host import HostId
 from fleetscan.model.registry import RegistryRow
-from fleetscan.model.snapshot import Complete, HostFacts, HostResult, ScopeResult
+from fleetscan.model.snapshot import Complete, HostFacts, HostResult, RawAnswer, ScopeResult
 from fleetscan.store.interface import PlanRecord, RuleRecord, Sweep, SweepHost
 from fleetscan.store.sql import open_store
 
@@ -205,6 +205,26 @@ def test_prune_says_what_it_dropped_and_what_it_kept(place: Path, capsys: pytest
     assert "nothing is older than 90 days" in capsys.readouterr().out
     assert prune(place, "1w", START + timedelta(days=30)) == ExitCode.CLEAN
     assert "the latest sweep" in capsys.readouterr().out
+
+
+def test_prune_says_how_much_room_came_back(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with open_store(place) as store:
+        start = START - timedelta(days=95)
+        sweep = store.begin_sweep(PLAN, [SweepHost(HostId("ws-1"), "embedded")], started=start)
+        scope = ScopeResult(scope_id="s-1", status=Complete(), rows=())
+        raw = (RawAnswer("q-1", "", os.urandom(500_000)),)
+        result = HostResult(
+            host=HostId("ws-1"), facts=HostFacts(), scopes=(scope,), started=start, finished=start, raw=raw
+        )
+        store.put(sweep, result)
+        store.finish_sweep(sweep, finished=start, outcome="incomplete")
+        other = store.begin_sweep(PLAN, [SweepHost(HostId("ws-1"), "embedded")], started=START)
+        store.finish_sweep(other, finished=START, outcome="incomplete")
+    before = place.stat().st_size
+    assert prune(place, "90d", START) == ExitCode.CLEAN
+    after = place.stat().st_size
+    assert f"given back: {before - after:,} bytes" in capsys.readouterr().out
+    assert before - after > 400_000
 
 
 @pytest.mark.parametrize(("text", "number"), [("90d", 90), ("12W", 84), (" 1y ", 365)])

@@ -157,6 +157,25 @@ def test_the_latest_sweep_stays_however_old(store: SqlStore, fleet: type[Fleet])
     assert pruned.kept == ((old, "the latest sweep"),)
 
 
+def test_the_last_complete_sweep_of_a_job_stays_for_its_next_run(store: SqlStore, fleet: type[Fleet]) -> None:
+    """``--baseline auto`` compares with it; a note that was written once is no series."""
+    sweeps = [
+        (fleet.begin(store, ["a"], days_ago=age, note=note), outcome)
+        for age, note, outcome in (
+            (800, "job yearly", "complete"),
+            (400, "job yearly", "complete"),
+            (390, "job yearly", "incomplete"),
+            (380, "before the patch", "complete"),
+        )
+    ]
+    for sweep, outcome in sweeps:
+        store.finish_sweep(sweep, finished=fleet.start, outcome=outcome)
+    fleet.sweep(store, {"a": ALL})
+    pruned = store.prune(90, now=fleet.start)
+    assert pruned.kept == ((sweeps[1][0], "the last complete sweep of its kind"),)
+    assert len(pruned.sweeps) == 3
+
+
 def test_what_a_baseline_needs_stays_until_it_is_deleted(store: SqlStore, fleet: type[Fleet]) -> None:
     old = fleet.sweep(store, {"a": {"s-oid": "old.dll"}}, days_ago=400)
     fleet.sweep(store, {"a": ALL})
@@ -228,6 +247,7 @@ def test_numbers_are_never_used_again(store: SqlStore, fleet: type[Fleet]) -> No
     old = fleet.sweep(store, {"a": {"s-oid": "old.dll"}}, days_ago=400)
     number = store.tree(old, HostId("a"))["s-oid"].block
     assert number is not None
+    fleet.sweep(store, {"a": ALL})
     empty = store.begin_sweep(fleet.plan, [SweepHost(HostId("a"), "embedded")], started=fleet.start)
     store.prune(90, now=fleet.start)
     store.put(empty, fleet.result("a", {"s-oid": "new.dll"}))
