@@ -5,7 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -39,6 +39,13 @@ _PRAGMAS: Final = (
 _WRITING: Final = "fleetscan_writing"
 
 
+@dataclass(slots=True)
+class Connections:
+    """How many connections to a server were made so far."""
+
+    made: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Database:
     """An open database. ``name`` is what errors and tables show: never a password."""
@@ -47,6 +54,8 @@ class Database:
     writer: Engine
     """The same, for transactions that write."""
     name: str
+    connections: Connections = field(default_factory=Connections)
+    """A new one may mean that the server has crashed and forgotten what was not durable."""
 
     @property
     def is_sqlite(self) -> bool:
@@ -61,22 +70,27 @@ class Database:
                 connection.execution_options(isolation_level="REPEATABLE READ")
             yield connection
 
-    def write(self, action: Callable[[Connection], T], *, alone: bool = False) -> T:
-        """Run ``action`` in one transaction, again where databases ask for that; ``alone``: no other writer."""
+    def write(self, action: Callable[[Connection], T], *, alone: bool = False, durable: bool = True) -> T:
+        """Run ``action`` in one transaction, again where databases ask for that; ``alone``: no other writer.
+
+        Not ``durable``: a crash of the database server may forget it, which spares a wait for its disk each time.
+        """
         with explained(self.name):
             for _ in range(ATTEMPTS - 1):
                 try:
-                    return self._once(action, alone=alone)
+                    return self._once(action, alone=alone, durable=durable)
                 except DBAPIError as error:
                     if not _worth_another_try(error):
                         raise
-            return self._once(action, alone=alone)
+            return self._once(action, alone=alone, durable=durable)
 
-    def _once(self, action: Callable[[Connection], T], *, alone: bool) -> T:
+    def _once(self, action: Callable[[Connection], T], *, alone: bool, durable: bool) -> T:
         with self.writer.begin() as connection:
             if not self.is_sqlite:
                 lock = "pg_advisory_xact_lock" if alone else "pg_advisory_xact_lock_shared"
                 connection.exec_driver_sql(f"SELECT {lock}({_LOCK})")
+                if durable:
+                    connection.exec_driver_sql("SET LOCAL synchronous_commit = on")
             return action(connection)
 
     def driver_sql(self, statement: str) -> str:
@@ -195,13 +209,16 @@ def _postgresql(url: URL) -> Database:
             "cannot use this PostgreSQL address", where=name, hint="postgresql://USER@HOST/NAME"
         ) from error
 
+    connections = Connections()
+
     @event.listens_for(engine, "connect")
     def _prepare(connection: Any, _record: object) -> None:  # noqa: ANN401 - DBAPI connection
+        connections.made += 1
         # Like SQLite's NORMAL: a crash of the database server may lose the last hosts, which a resume asks again.
         connection.execute("SET synchronous_commit = off")
         connection.commit()
 
-    return Database(engine, engine, name)
+    return Database(engine, engine, name, connections)
 
 
 @contextmanager
@@ -217,6 +234,12 @@ def explained(name: str) -> Iterator[None]:
 _MEANINGS: Final = (
     (("disk is full", "no space left", "could not extend file", "file too large"),
      "the disk is full; what was stored before is safe", "free space, then fleetscan sweep --resume"),
+    (("permission denied for", "insufficientprivilege", "must be owner", "readonlysqltransaction"),
+     "the store cannot be written", "on the server: GRANT the role its rights, CREATE for a new or older store"),
+    (("querycanceled", "statement timeout"),
+     "it took longer than the server allows; what was stored before is safe", "raise statement_timeout, then the same"),
+    (("toomanyconnections", "too many clients", "remaining connection slots"),
+     "the server takes no more connections", "wait, or raise max_connections; what was stored before is safe"),
     (("readonly database", "read-only", "permission denied"),
      "the store cannot be written", "check the permissions of the file and its folder, or name another with --store"),
     (("unable to open database file",),
@@ -236,7 +259,8 @@ _MEANINGS: Final = (
     (("no such table", "no such column", "undefinedtable", "undefinedcolumn", "does not exist"),
      "this database is not a fleetscan store, or a part of it is missing", "name another with --store"),
     (("connection refused", "could not translate host", "failed to resolve", "timeout expired", "connection failed",
-      "server closed the connection"),
+      "server closed the connection", "is the server running", "terminating connection", "the connection is lost",
+      "no connection to the server", "the database system is", "adminshutdown"),
      "the database server cannot be reached", "check address and server; what was stored before is safe"),
 )  # fmt: skip
 

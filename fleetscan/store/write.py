@@ -228,10 +228,12 @@ class Writer:
                 answer = self._answer(connection, content)
                 connection.exec_driver_sql(statement, (tree, answer, *times, running.number, host))
 
-            self.database.write(action)
+            self.database.write(action, durable=False)
             self._numbers.keep()
 
     def _begin(self, connection: Connection, current: str) -> None:
+        # A server that crashed may have forgotten records whose numbers are remembered here.
+        current = f"{current} {self.database.connections.made}"
         known = self._numbers.generation == current
         self._numbers.begin(current)
         if not known:

@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import tempfile
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from pathlib import Path
@@ -122,9 +123,27 @@ def _install() -> None:
                 subprocess.run(apt, env=environment, check=False, capture_output=True, timeout=600)
 
 
+@dataclass(frozen=True)
+class Server:
+    """A PostgreSQL of our own: where it is, and how it is stopped and started."""
+
+    address: str
+    control: tuple[str, ...]
+    options: str
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        command = [*self.control, "-o", self.options, "start"]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+
+    def stop(self, mode: str) -> None:
+        """Stop it: ``fast`` as an administrator does, ``immediate`` as a crash."""
+        subprocess.run([*self.control, "-m", mode, "stop"], check=False, capture_output=True, timeout=120)
+
+
 @pytest.fixture(scope="session")
-def postgresql() -> Iterator[str]:
-    """Address of a server of our own: private folder, Unix socket only, gone after the run."""
+def server() -> Iterator[Server]:
+    """A server with a private folder and a Unix socket only, gone after the run."""
     if _bin_folder() is None:
         _install()
     programs = _bin_folder()
@@ -137,14 +156,23 @@ def postgresql() -> Iterator[str]:
     become = _unprivileged(folder)
     initdb = [*become, str(programs / "initdb"), "-D", str(folder / "data"), "-U", "tester", "-A", "trust"]
     subprocess.run([*initdb, "--no-sync", "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=120)
-    options = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=60"
-    control = [*become, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-w", "-l", str(folder / "log")]
-    subprocess.run([*control, "-o", options, "start"], check=True, stdout=subprocess.DEVNULL, timeout=120)
+    found = Server(
+        address=f"postgresql://tester@/postgres?host={folder}",
+        control=(*become, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-w", "-l", str(folder / "log")),
+        options=f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=60",
+    )
+    found.start()
     try:
-        yield f"postgresql://tester@/postgres?host={folder}"
+        yield found
     finally:
-        subprocess.run([*control, "-m", "immediate", "stop"], check=False, capture_output=True, timeout=120)
+        found.stop("immediate")
         shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgresql(server: Server) -> str:
+    """Address of the server's only database."""
+    return server.address
 
 
 def _unprivileged(folder: Path) -> list[str]:
