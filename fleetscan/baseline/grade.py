@@ -69,6 +69,8 @@ def _removed(change: Change, verdict: Verdict | None, *, new_release: bool) -> G
         severity = Severity.MEDIUM
         if new_release:
             severity, why = Severity.LOW, "gone with the change of the Windows release"
+    elif change.entity.kind == "oid_other" and not new_release:
+        severity, why = _UNJUDGED["oid_other"], "a function of the OID tree is gone since the baseline"
     elif verdict is not None and not verdict.is_fine:
         severity, why = Severity.INFO, f"gone since the baseline; it was: {verdict.why}"
     return Graded(change=change, what=What.REMOVED, severity=severity, why=why)

@@ -57,26 +57,27 @@ def decode_cryptography(tree: Node, known: KnownGood, environment: Mapping[str, 
         if oids := view.root.find("OID"):
             yield from _oid_tree(view, oids, known, environment)
         if providers := view.root.find("Providers", "Trust"):
-            for step in _sound(providers):
+            for step in sound(providers):
                 yield from _group(step, "area of a trust step")
-                for entry in _sound(step):
+                for entry in sound(step):
                     yield trust.decode(view.identity, step.name, entry, known, environment)
-            yield from _odd_names(providers)
+            yield from odd_names(providers)
 
 
 def _oid_tree(view: View, oids: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
-    yield from _odd_names(oids)
-    for encoding in _sound(oids):
-        for function_set in _sound(encoding):
+    yield from odd_names(oids)
+    for encoding in sound(oids):
+        yield from odd_names(encoding)
+        for function_set in sound(encoding):
             is_sip = fold(function_set.name).startswith("CRYPTSIPDLL")
             yield from _group(function_set, "SIP function set" if is_sip else "function set", serious=is_sip)
-            for entry in _sound(function_set):
+            for entry in sound(function_set):
                 place = (view.identity, encoding.name, function_set.name)
                 decode = sip.decode if is_sip else oid.decode
                 yield decode(place, entry, known, environment)
 
 
-def _sound(node: Node) -> Iterator[Node]:
+def sound(node: Node) -> Iterator[Node]:
     """Children whose name can be trusted; the others are reported where they stand and not read as what they look."""
     return (child for child in node.children.values() if not _odd_name(child))
 
@@ -87,10 +88,11 @@ def _group(node: Node, what: str, *, serious: bool = True) -> Iterator[Entity]:
     for row in node.values[:1]:
         text = f"values stand directly in a {what}: {', '.join(sorted(value.name for value in node.values))}"
         yield area(node, flag=Flag("stray values", text, Severity.LOW), rows=(row,))
-    yield from _odd_names(node)
+    yield from odd_names(node)
 
 
-def _odd_names(node: Node) -> Iterator[Entity]:
+def odd_names(node: Node) -> Iterator[Entity]:
+    """An area for every child whose name hides it or its siblings."""
     for child in node.children.values():
         if text := _odd_name(child):
             yield area(child, flag=Flag("odd name", text, Severity.MEDIUM))

@@ -9,6 +9,7 @@ from fleetscan.domain.entity import Entity, merge_duplicates
 from fleetscan.domain.generic import decode_generic
 from fleetscan.domain.keys import grow
 from fleetscan.domain.known_good import KnownGood, load
+from fleetscan.domain.silent import silent_areas
 from fleetscan.domain.users import decode_users
 from fleetscan.domain.winsock import decode_winsock
 from fleetscan.model.registry import fold
@@ -47,6 +48,7 @@ def decode(
         *decode_winsock(tree, facts_of_windows, environment),
         *decode_users(tree, unproven),
     ]
+    entities += silent_areas(unproven, entities)
     taken = {fold(key) for entity in entities for key in entity.keys}
     return merge_duplicates((*entities, *decode_generic(_stray(table, taken), environment)))
 

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from fleetscan.model.snapshot import HostFacts
 
 
+BITS_32 = "32-bit"
+"""The architecture as osquery names it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a verdict may depend on beyond the entity: the facts, the release, and which rows stock providers serve."""
@@ -34,6 +38,12 @@ class Context:
     known: KnownGood
     releases: frozenset[str]
     stock: frozenset[tuple[str, str, str, str]] = frozenset()
+    is_32bit: bool = False
+    """On 32-bit Windows the one view is that of 32-bit programs."""
+
+    def bits(self, view: str) -> str:
+        """The view as facts about DLLs name it."""
+        return "32" if self.is_32bit and view == "native" else view
 
 
 def judge_all(
@@ -43,7 +53,8 @@ def judge_all(
     table = tuple(entities)
     facts_of_windows = known or load()
     releases = labels(facts.os_build, facts.os_name) if facts else frozenset()
-    context = Context(facts_of_windows, releases, stock_tuples(table, facts_of_windows))
+    is_32bit = facts is not None and facts.arch == BITS_32
+    context = Context(facts_of_windows, releases, stock_tuples(table, facts_of_windows), is_32bit)
     judged = tuple(Judged(entity, judge(entity, context)) for entity in table)
     return (*judged, *missing_twins(judged))
 
@@ -59,6 +70,8 @@ def judge(entity: Entity, context: Context) -> Verdict:
 
 
 def _catalog(entity: Entity, _context: Context) -> Verdict:
+    if entity.incomplete:
+        return verdicts.incomplete(entity)
     return structural(entity) if entity.flags else expected("the counter agrees with the rows")
 
 

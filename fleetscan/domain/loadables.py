@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 _SHAPE = frozenset({"version 1", "default list", "encoding", "no GUID", "type", "unknown set", "name twice"})
 """Flags that decide alone, whatever DLL is named."""
-_PATH_FLAGS = frozenset({"writable", "prefix", "remote", "user variable", "unknown variable", "stream", "system DLL"})
+_DIAGNOSTIC = "DiagnosticPolicy"
+"""A step that stock systems register for the test action only: wrong for any other action, whoever owns it."""
+_SPELLING = frozenset({"quotes", "slashes", "doubled"})
+"""Flags of a path that leads to the stock DLL, but not as Windows writes it: shown, at low."""
+_PATH_FLAGS = frozenset(
+    {"writable", "prefix", "remote", "user variable", "unknown variable", "stream", "system DLL", "mock folder"}
+)
 
 
 def judge_sip(entity: Entity, context: Context) -> Verdict:
@@ -55,18 +61,19 @@ def _compare(entity: Entity, fact: Fact, place: str, function: str, context: Con
     dll, wanted = entity.get("dll"), fact.functions.get(place, "")
     if not fact.paths:
         return _anywhere(entity, fact, dll, function, wanted)
-    if not fact.accepts_path(dll, view=entity.get("view"), step=place, releases=context.releases):
+    if not fact.accepts_path(dll, view=context.bits(entity.get("view")), step=place, releases=context.releases):
         return hijack(fact, _other_dll(entity, fact, dll), Severity.HIGH)
     if fact.functions and function != wanted:
         return _other_function(entity, fact, place, function, wanted)
-    if entity.severity_of_flags >= Severity.MEDIUM:
+    if entity.severity_of_flags >= Severity.MEDIUM or any(flag.code in _SPELLING for flag in entity.flags):
         return structural(entity)
     return _match(fact, place) if fact.functions else likely(fact)
 
 
 def _other_function(entity: Entity, fact: Fact, place: str, function: str, wanted: str) -> Verdict:
     if not wanted:
-        severity = Severity.HIGH if fact.confirmed and entity.kind == "trust" else Severity.MEDIUM
+        sure = entity.kind == "trust" and (fact.confirmed or place == _DIAGNOSTIC)
+        severity = Severity.HIGH if sure else Severity.MEDIUM
         return hijack(fact, f"{fact.name} has no {place} on stock systems", severity, What.SUSPICIOUS)
     if not function:
         return _no_function(fact, wanted)
@@ -85,6 +92,10 @@ def _match(fact: Fact, place: str) -> Verdict:
 
 def _no_function(fact: Fact, wanted: str) -> Verdict:
     why = f"no function name was returned where {wanted} is stock: absent, or hidden behind an empty value"
+    return _incomplete(fact, why)
+
+
+def _incomplete(fact: Fact, why: str) -> Verdict:
     return Verdict(kind=VerdictKind.STRUCTURAL, what=What.INCOMPLETE, severity=Severity.MEDIUM, why=why, fact=fact.name)
 
 
@@ -115,6 +126,9 @@ def _stranger(entity: Entity, what: str, context: Context) -> Verdict:
     if entity.get("id").startswith("000000"):
         why += ", whose GUID sorts before all others, so that it is asked first"
         severity = max(severity, Severity.HIGH if entity.get("set").startswith("CryptSIPDllIsMyFileType") else severity)
+    if entity.get("step") == _DIAGNOSTIC:
+        why += " with a diagnostic step, which stock systems have for the test action only"
+        severity = max(severity, Severity.HIGH)
     if not function and entity.kind == "sip":
         why += "; without FuncName the export named like the function set is called"
     for fact in context.known.find(entity.kind, dll.rpartition("\\")[2]):
@@ -137,13 +151,18 @@ def _capped(entity: Entity) -> Severity:
 
 
 def _usage(entity: Entity, fact: Fact, context: Context) -> Verdict:
-    if fact.dll and not fact.accepts_path(entity.get("dll"), view=entity.get("view"), releases=context.releases):
+    if fact.dll and not fact.accepts_path(
+        entity.get("dll"), view=context.bits(entity.get("view")), releases=context.releases
+    ):
         return hijack(fact, _other_dll(entity, fact, entity.get("dll")), Severity.HIGH)
     if not fact.dll and entity.get("dll"):
         return hijack(fact, f"{fact.name} has no DLL on stock systems", Severity.HIGH)
     for name, wanted in fact.functions.items():
         found = entity.get(name).strip("{}")
-        if found and found.upper() != wanted.upper():
+        if not found:
+            why = f"no {name} was returned where {wanted} is stock: absent, or hidden behind an empty value"
+            return _incomplete(fact, why)
+        if found.upper() != wanted.upper():
             return hijack(fact, f"{fact.name}: {name} is {found}, stock is {wanted}", Severity.HIGH)
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)

@@ -209,10 +209,21 @@ def _components(text: str, flags: list[Flag]) -> str:
         kept.append(part)
     if len(kept) != len(solid):
         flags.append(Flag("dots", "the path moves through . or ..", Severity.MEDIUM))
-    trimmed = [part if part == ".." else part.rstrip(". ") for part in kept]
+    if len(kept) == 1 and solid[0] == ".":
+        flags.append(Flag("relative", "a relative path: the current directory decides", Severity.HIGH))
+    trimmed = [*map(_folder, kept[:-1]), *(part if part == ".." else part.rstrip(". ") for part in kept[-1:])]
     if trimmed != kept:
         flags.append(Flag("trailing dots", "a component ends in dots or blanks, which Windows drops", Severity.MEDIUM))
+    if any(part.endswith(" ") for part in trimmed):
+        flags.append(
+            Flag("mock folder", "a folder whose name ends in a blank, beside the one it mimics", Severity.HIGH)
+        )
     return "\\".join(trimmed)
+
+
+def _folder(part: str) -> str:
+    """A folder as Windows finds it: one dot at the end is dropped, blanks there are part of the name."""
+    return part[:-1] if part.endswith(".") and not part.endswith("..") else part
 
 
 def _names(text: str, *, remote: bool, flags: list[Flag]) -> None:

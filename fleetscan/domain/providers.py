@@ -10,7 +10,7 @@ from fleetscan.domain.verdicts import Verdict, expected, hijack, incomplete, lik
 from fleetscan.model.finding import Severity, What
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from fleetscan.domain.entity import Entity
     from fleetscan.domain.judge import Context
@@ -79,11 +79,25 @@ def _replaced(entity: Entity, fact: Fact) -> Verdict:
 def _numbers(entity: Entity, fact: Fact) -> Verdict:
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
-    wanted = fact.numbers.get("service_flags1")
-    if fact.confirmed and wanted is not None and entity.get("service_flags") != f"0x{wanted:08X}":
-        why = f"{fact.name} has service flags {entity.get('service_flags')}, stock is 0x{wanted:08X}"
-        return hijack(fact, why, Severity.MEDIUM, What.SUSPICIOUS)
+    for name, wanted in _stock_numbers(fact) if fact.confirmed else ():
+        if entity.get(name) != wanted:
+            why = f"{fact.name} has {name.replace('_', ' ')} {entity.get(name)}, stock is {wanted}"
+            return hijack(fact, why, Severity.MEDIUM, What.SUSPICIOUS)
     return _match(fact)
+
+
+def _stock_numbers(fact: Fact) -> Iterator[tuple[str, str]]:
+    numbers = fact.numbers
+    if "service_flags1" in numbers:
+        yield "service_flags", f"0x{numbers['service_flags1']:08X}"
+    if not fact.is_windows:
+        return  # vendors change the rest with their releases
+    if "provider_flags" in numbers:
+        yield "provider_flags", f"0x{numbers['provider_flags']:08X}"
+    if "catalog_version" in numbers:
+        yield "version", str(numbers["catalog_version"])
+    if "max_sockaddr" in numbers:
+        yield "addresses", f"{numbers['min_sockaddr']}..{numbers['max_sockaddr']}"
 
 
 def _match(fact: Fact) -> Verdict:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _TWINS = {"native": "wow64", "wow64": "native", "32": "64", "64": "32"}
 _KINDS = frozenset({"sip", "trust", "winsock_protocol", "winsock_namespace"})
+_CATALOGS = {"protocol": "winsock_protocol", "namespace": "winsock_namespace"}
 _TAIL = 3
 """So many registrations missing at the end of a listing, and only there, look like a listing that was cut."""
 
@@ -27,7 +28,8 @@ def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
     A view that has nothing at all of the same function set, step or catalogue is not there or was not read: that is no
     removal. Rows missing at the end of a listing alone make the listing incomplete, not the rows removed.
     """
-    table = [one for one in judged if one.entity.kind in _KINDS and one.entity.get("view") in _TWINS]
+    everything = tuple(judged)
+    table = [one for one in everything if one.entity.kind in _KINDS and one.entity.get("view") in _TWINS]
     seen = {one.entity.ident for one in table}
     groups: dict[tuple[str, str, str], list[Entity]] = {}
     for one in table:
@@ -38,8 +40,22 @@ def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
         group = _group(entity, _TWINS[entity.get("view")])
         if one.verdict.stock and _twin_ident(entity) not in seen and group in groups:
             missing.setdefault(group, []).append(one)
+    unsure = {*_short_catalogs(everything), *(group for group, found in groups.items() if any(map(_is_unread, found)))}
     for group, absent in missing.items():
-        yield from _report(absent, groups[group])
+        if group not in unsure:
+            yield from _report(absent, groups[group])
+
+
+def _short_catalogs(judged: Iterable[Judged]) -> Iterator[tuple[str, str, str]]:
+    """Catalogues that hold more rows than were seen."""
+    for one in judged:
+        if one.entity.kind == "winsock_catalog" and one.entity.incomplete:
+            yield _CATALOGS[one.entity.get("catalog")], one.entity.get("view"), ""
+
+
+def _is_unread(entity: Entity) -> bool:
+    """A catalogue row that could not be read: it may be the one that is missed."""
+    return entity.kind in _CATALOGS.values() and (bool(entity.incomplete) or not entity.get("provider"))
 
 
 def _report(absent: list[Judged], present: list[Entity]) -> Iterator[Judged]:

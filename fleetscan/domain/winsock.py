@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fleetscan.domain.cryptography import area
+from fleetscan.domain.cryptography import area, odd_names
 from fleetscan.domain.entity import Entity, Flag
 from fleetscan.domain.loadable import TEXT_TYPES
 from fleetscan.domain.namespaces import decode_namespaces
@@ -52,8 +52,11 @@ def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] 
             yield from _helper(service.name, helper, environment)
     if parameters := services.find("WinSock2", "Parameters"):
         yield from _scalars(parameters, environment)
+        yield from _pointers(parameters, known)
+        yield from odd_names(parameters)
         yield from _catalogs(parameters, known, environment)
     if applications := services.find("WinSock2", "Parameters", "AppId_Catalog"):
+        yield from odd_names(applications)
         for node in applications.children.values():
             yield _application(node, environment)
 
@@ -69,15 +72,18 @@ def _catalogs(parameters: Node, known: KnownGood, environment: Mapping[str, str]
 
 
 def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
-    for view, entries_name, counter_name in _ENTRIES:
+    yield from odd_names(live)
+    for names in _ENTRIES:
+        view, entries_name, _ = names
         entries = live.find(entries_name)
         nodes = _entries(entries)
-        if counter := _counter(catalog, view, live, counter_name, nodes):
+        if counter := _counter(catalog, live, names, nodes):
             yield counter
         if entries is None:
             continue
         if entries.unread:
             yield area(entries, incomplete="the catalogue is listed, but it gave no row", serious=True)
+        yield from odd_names(entries)
         decode = decode_protocols if catalog.word == "protocol" else decode_namespaces
         yield from decode(view, nodes, known, environment)
 
@@ -104,22 +110,52 @@ def _entries(entries: Node | None) -> list[Node]:
     )
 
 
-def _counter(catalog: Catalog, view: str, live: Node, name: str, nodes: list[Node]) -> Entity | None:
+def _counter(catalog: Catalog, live: Node, names: tuple[str, str, str], nodes: list[Node]) -> Entity | None:
+    view, entries_name, name = names
     rows = tuple(row for row in live.values if fold(row.name) == fold(name))
-    if not rows:
+    if not rows and not (nodes and live.read):
         return None
-    stated, seen = rows[0].data, len(nodes)
-    agrees = stated == str(seen)
-    text = f"{name} says {stated}, {seen} rows were seen: a row is hidden or half removed"
+    stated, seen = rows[0].data if rows else "", len(nodes)
+    problem = _miscount(name, stated, nodes)
     return Entity(
         kind="winsock_catalog",
         identity=(("catalog", catalog.word), ("view", view)),
-        attributes=(("counter", "agrees" if agrees else text),),
-        ignored=(("stated", stated), ("seen", str(seen))),
+        attributes=(("counter", problem or "agrees"),),
+        ignored=(("stated", stated), ("seen", str(seen)), ("entries", f"{live.path}\\{entries_name}")),
         keys=(live.path,),
-        rows=rows,
-        flags=() if agrees else (Flag("counter", text, Severity.MEDIUM),),
+        rows=rows or tuple(row for node in nodes[:1] for row in node.listing[:1]),
+        flags=(Flag("counter", problem, Severity.MEDIUM),) if problem else (),
+        incomplete=problem if not rows or (stated.isdecimal() and int(stated) > seen) else "",
     )
+
+
+def _miscount(name: str, stated: str, nodes: list[Node]) -> str:
+    """What is wrong with the counter or the numbers of the rows: they run from 1 without a gap."""
+    seen = len(nodes)
+    if not stated:
+        return f"{name} was not returned: absent, or hidden behind an empty value"
+    if stated != str(seen):
+        return f"{name} says {stated}, {seen} rows were seen: a row is hidden or half removed"
+    if nodes and int(nodes[-1].name) != seen:
+        return f"{seen} rows with numbers up to {int(nodes[-1].name)}: a row is hidden or half removed"
+    return ""
+
+
+def _pointers(parameters: Node, known: KnownGood) -> Iterator[Entity]:
+    """The values that name the live catalogues are always there: without one, no value is known to be absent."""
+    values = parameters.values_by_name()
+    if not any(child.listing for child in parameters.children.values()) or all(
+        fold(catalog.pointer) in values for catalog in _CATALOGS
+    ):
+        return
+    for fact in known.of_kind("winsock_value"):
+        if fold(fact.name) not in values:
+            yield Entity(
+                kind="winsock_scalar",
+                identity=(("name", fact.name),),
+                keys=(parameters.path,),
+                incomplete=f"{fact.name} was not returned: absent, or hidden behind an empty value",
+            )
 
 
 def _scalars(parameters: Node, environment: Mapping[str, str] | None) -> Iterator[Entity]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from fleetscan.baseline.identity import Coverage, CoveredArea, Units, changed_lines
@@ -11,15 +11,15 @@ from fleetscan.domain.blind_spots import LINK, with_blind_spots
 from fleetscan.domain.decode import decode
 from fleetscan.domain.detections import detection_entities
 from fleetscan.domain.index import EntityIndex, index
-from fleetscan.domain.judge import judge_all
+from fleetscan.domain.judge import BITS_32, judge_all
 from fleetscan.domain.releases import labels
 from fleetscan.domain.shape import missing_twins
 from fleetscan.domain.users import is_person
 from fleetscan.findings.model import RuleHit
 from fleetscan.model.detection import is_detection
 from fleetscan.model.finding import Certainty, Severity
-from fleetscan.model.registry import HKU, fold
-from fleetscan.model.snapshot import HostFacts
+from fleetscan.model.registry import HKLM, HKU, fold
+from fleetscan.model.snapshot import Complete, HostFacts
 from fleetscan.store.digest import line_rows
 
 if TYPE_CHECKING:
@@ -47,6 +47,11 @@ SCOPES = {scope.id: scope for scope in AREAS}
 _PROFILE_LIST, _CURRENT_VERSION = (
     next(scope.id for scope in AREAS if scope.elements[-1:] == (name,)) for name in ("ProfileList", "CurrentVersion")
 )
+_WOW_OID = next(
+    scope.id
+    for scope in AREAS
+    if scope.root == HKLM and scope.elements[1:2] == ("WOW6432Node",) and "OID" in scope.elements
+)
 LISTINGS = frozenset({_PROFILE_LIST, *(scope.id for scope in AREAS if scope.root == HKU and not scope.elements)})
 """The scopes that say who has a profile and whose hive is loaded."""
 USERS = frozenset(scope_id for scope_id, scope in SCOPES.items() if scope.root == HKU) | LISTINGS
@@ -60,6 +65,7 @@ class Outlook:
     build: str = ""
     os_name: str = ""
     environment: tuple[tuple[str, str], ...] | None = None
+    arch: str = ""
 
     @classmethod
     def of(cls, facts: HostFacts | None) -> Outlook:
@@ -67,13 +73,13 @@ class Outlook:
         if facts is None:
             return cls()
         variables = None if facts.environment is None else tuple(sorted(facts.environment.items()))
-        return cls(facts.os_build, facts.os_name, variables)
+        return cls(facts.os_build, facts.os_name, variables, facts.arch)
 
     @property
     def facts(self) -> HostFacts:
         """As facts, for the decoders."""
         environment = None if self.environment is None else dict(self.environment)
-        return HostFacts(os_build=self.build, os_name=self.os_name, environment=environment)
+        return HostFacts(os_build=self.build, os_name=self.os_name, environment=environment, arch=self.arch)
 
     @property
     def releases(self) -> frozenset[str]:
@@ -167,9 +173,21 @@ class Judge:
 
     def _outlook(self, cells: tuple[Cell, ...], facts: HostFacts | None) -> Outlook:
         outlook = Outlook.of(facts)
+        if not outlook.arch and self._lacks_wow(cells):
+            outlook = replace(outlook, arch=BITS_32)
         if outlook.build:
             return outlook
         return self._stated(next((cell.block for cell in cells if cell.scope_id == _CURRENT_VERSION), None), outlook)
+
+    def _lacks_wow(self, cells: tuple[Cell, ...]) -> bool:
+        """Was the 32-bit view of 64-bit Windows asked for, and is it not there?"""
+        return any(
+            cell.scope_id == _WOW_OID
+            and isinstance(cell.status, Complete)
+            and not cell.unproven
+            and not self.rows(cell.block)
+            for cell in cells
+        )
 
     def _stated(self, block: BlockId | None, outlook: Outlook) -> Outlook:
         """The build from the registry itself, for engines that cannot ask the host for it."""
@@ -177,7 +195,7 @@ class Judge:
             return outlook
         found = {fold(row.name): row.data for row in self.rows(block)}
         build = found.get("CURRENTBUILDNUMBER") or found.get("CURRENTBUILD", "")
-        return Outlook(build, outlook.os_name or found.get("PRODUCTNAME", ""), outlook.environment)
+        return replace(outlook, build=build, os_name=outlook.os_name or found.get("PRODUCTNAME", ""))
 
     def _group(
         self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], spots: tuple[BlindSpot, ...]
@@ -270,4 +288,13 @@ def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, 
         for one in found.judged
         if one.entity.kind == "user" and one.entity.get("hive") == "loaded" and is_person(one.entity.get("sid"))
     }
-    return Coverage(areas, hidden, frozenset(persons) | _SYSTEM_HIVES)
+    return Coverage(areas, (*hidden, *_cut(found)), frozenset(persons) | _SYSTEM_HIVES)
+
+
+def _cut(found: EntityIndex) -> Iterator[str]:
+    """Keys whose listing was cut: what is not shown below them may still be there."""
+    for one in found.judged:
+        if one.entity.incomplete and one.entity.kind == "area":
+            yield one.entity.get("key")
+        elif one.entity.incomplete and one.entity.kind == "winsock_catalog":
+            yield one.entity.get("entries")

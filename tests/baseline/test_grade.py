@@ -62,6 +62,7 @@ CASES = {
         What.CHANGED,
         Severity.MEDIUM,
     ),
+    "store provider removed": (key(STORE, Dll="cryptnet.dll", FuncName="F"), [], What.REMOVED, Severity.MEDIUM),
     "unknown value changed": (
         key(WINSOCK, Size=("REG_DWORD", "1")),
         key(WINSOCK, Size=("REG_DWORD", "2")),

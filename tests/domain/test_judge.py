@@ -225,6 +225,44 @@ CASES = [
         E,
     ),
     Case(
+        "stock in a folder that only looks like System32",
+        sip(POWERSHELL, PS_DLL.replace("Windows", "Windows ", 1), "PsVerifyHash"),
+        H,
+        HIGH,
+    ),
+    Case("stock with forward slashes", sip(POWERSHELL, PS_DLL.replace("\\", "/"), "PsVerifyHash"), S, LOW),
+    Case(
+        "stock beside the program", trust(GENERIC_VERIFY, "Message", r".\WINTRUST.DLL", "SoftpubLoadMessage"), S, HIGH
+    ),
+    Case(
+        "diagnostic step of an inferred action",
+        trust("{6078065B-8F22-4B13-BD9B-5B762776F386}", "DiagnosticPolicy", "WINTRUST.DLL", "SoftpubDumpStructure"),
+        H,
+        HIGH,
+    ),
+    Case("diagnostic step of an unknown action", trust(UNKNOWN, "DiagnosticPolicy", r"C:\x\x.dll", "X"), U, HIGH),
+    Case(
+        "usage without one of its functions",
+        key(
+            f"{TRUST}\\Usages\\1.3.6.1.5.5.7.3.2",
+            __DLL="WINTRUST.DLL",
+            DefaultId="{573E31F8-AABA-11D0-8CCB-00C04FC295EE}",
+        ),
+        S,
+        MEDIUM,
+        What.INCOMPLETE,
+    ),
+    Case("TCP is hidden", entry(1, packed(flags=(0x20066, 12))), H, MEDIUM, What.SUSPICIOUS),
+    Case(
+        "Office 2013",
+        sip(
+            "{9FA65764-C36F-4319-9737-658A34585BB7}",
+            r"C:\Program Files\Common Files\Microsoft Shared\OFFICE15\MSO.DLL",
+            "MsoVBADigSigVerifyIndirectData",
+        ),
+        L,
+    ),
+    Case(
         "lsass admits all",
         key(
             f"{WINSOCK}\\AppId_Catalog\\343305C9",
@@ -256,6 +294,7 @@ def test_bare_mso_is_stock_in_the_32_bit_view_only() -> None:
     assert judged(rows)[0].verdict.kind is L
     native = sip(office, "mso.dll", "MsoVBADigSigVerifyIndirectData")
     assert judged(native)[0].verdict.kind is H
+    assert judged(native, HostFacts(os_build="19045", arch="32-bit"))[0].verdict.kind is L
 
 
 def test_a_stock_row_that_only_one_view_has_was_removed_from_the_other() -> None:

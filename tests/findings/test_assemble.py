@@ -173,6 +173,25 @@ def test_a_key_without_values_is_incomplete_and_never_clean(store: Store) -> Non
     assert assessment.exit_code is ExitCode.INCOMPLETE
 
 
+def test_what_lies_behind_the_end_of_a_cut_listing_is_not_called_removed(store: Store) -> None:
+    early = "{00000001-8E78-11D0-8C47-00C04FC295EE}"
+    stock = ["{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "{DE351A42-8E59-11D0-8C47-00C04FC295EE}", PE]
+    first = [row for tree in (OID, OID_WOW) for row in sip(early, "x.dll", "F", tree=tree)]
+    whole = [
+        row
+        for tree in (OID, OID_WOW)
+        for guid in stock
+        for row in sip(guid, "WINTRUST.DLL", "CryptSIPVerifyIndirectData", tree=tree)
+    ]
+    native_cut = [row for row in whole if not row.key.startswith(OID)]
+    before = put_sweep(store, {"a": [*first, *whole]})
+    after = put_sweep(store, {"a": [*first, *native_cut]}, day=1)
+    assessment = assessed(store, after, before)
+    assert What.REMOVED not in {finding.what for finding in assessment.findings}
+    assert What.INCOMPLETE in {finding.what for finding in assessment.findings}
+    assert {gap.reason for gap in assessment.gaps} == {"sweep: something is hidden there"}
+
+
 def test_a_blind_spot_makes_a_stock_registration_incomplete(store: Store) -> None:
     spot = BlindSpot("values behind an empty value", f"{OID}\\{VERIFY}\\{PE}", "Dll, FuncName")
     assessment = assessed(store, put_sweep(store, {"a": BOTH}, spots=(spot,)))

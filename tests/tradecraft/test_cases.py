@@ -55,7 +55,7 @@ def _problems(case: Json, assessment: Assessment, *, compared: bool) -> Iterator
         yield from missed(case["expected"], found)
     if case["kind"] == "blindspot":
         yield from (f"called removed: {report}" for report in found if report.what == "removed")
-        if assessment.is_complete and any(one["what"] == "incomplete" for one in case["expected"]):
+        if assessment.is_complete and any(one.get("what") == "incomplete" for one in case["expected"]):
             yield "called complete, though something is hidden"
 
 
