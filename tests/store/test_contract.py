@@ -404,6 +404,7 @@ def test_a_writer_goes_on_when_another_process_prunes(place: str, fleet: type[Fl
     """Numbers that the writer remembers are gone; it must notice and store the content again."""
     with open_store(place) as writer, open_store(place) as pruner:
         fleet.sweep(writer, {"a": ALL}, days_ago=400)
+        fleet.sweep(writer, {"b": None})
         running = fleet.begin(writer, ["a"])
         pruned = pruner.prune(90, now=fleet.start)
         assert pruned.records["block"] == 3
