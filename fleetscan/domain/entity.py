@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from fleetscan.domain.labels import label
 from fleetscan.model.finding import Severity
 from fleetscan.model.registry import RegistryRow, fold
 
@@ -61,9 +62,8 @@ class Entity:
 
     @property
     def label(self) -> str:
-        """The identity in one line for people, with the known name if there is one."""
-        text = " ".join(value for _, value in self.identity if value)
-        return f"{self.kind} {text}" + (f" ({self.title})" if self.title else "")
+        """The entity in one line for people."""
+        return label(self.kind, self.identity, self.title)
 
     @property
     def severity_of_flags(self) -> Severity:

@@ -125,7 +125,7 @@ class Named:
 
     def __call__(self, entity: Entity, *, gone: bool | None) -> bool:  # noqa: ARG002 - one contract
         """See ``Wants``."""
-        shown = f"{entity.kind} {identity_text(entity)} {entity.title}"
+        shown = f"{entity.kind} {identity_text(entity)} {entity.label}"
         return self.text.casefold() in shown.casefold()
 
 

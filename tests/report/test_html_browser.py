@@ -96,7 +96,7 @@ def test_search_and_filters_narrow_the_list(document: Document, open_report: Cal
     page = open_report(document)
     assert len(titles(page)) == 2
     page.get_by_label("Search findings").fill("lsp64 msiexec")
-    assert titles(page) == ["new: winsock_protocol 64 0EA1E14E-2C5B-4A7C-A2D2-8AE1C44AE001 layered (Acme Layer)"]
+    assert titles(page) == ["new: Winsock protocol 64-bit 0EA1E14E-2C5B-4A7C-A2D2-8AE1C44AE001 layered (Acme Layer)"]
     assert page.locator("#findings [role=status]").inner_text() == "1-1 of 1"
     page.get_by_label("Search findings").fill("")
     page.locator("#findings").get_by_label("Severity").select_option("high")
@@ -171,7 +171,7 @@ def test_the_heat_map_leads_to_the_findings_of_a_host(document: Document, open_r
     assert page.locator("#coverage tbody tr.row").count() == 5
     page.get_by_role("link", name="ws-07, New SIP provider: 1 findings, high").click()
     assert titles(page) == [
-        "hijacked: sip native CryptSIPDllVerifyIndirectData C689AAB8-8E78-11D0-8C47-00C04FC295EE (PE files)"
+        "hijacked: SIP native CryptSIPDllVerifyIndirectData C689AAB8-8E78-11D0-8C47-00C04FC295EE (PE files)"
     ]
     page.get_by_role("button", name="Remove filter Host").click()
     assert page.locator("#findings tbody tr.row").count() == 1
