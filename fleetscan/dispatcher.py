@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING
 
 from fleetscan.engines.interface import Stoppable
 from fleetscan.engines.ledger import narrow
+from fleetscan.model.registry import HKU
+from fleetscan.model.scope import Glob
 from fleetscan.model.snapshot import (
     Complete,
     HostFacts,
@@ -385,7 +387,7 @@ class Dispatcher:
         return HostResult(
             host=job.host.id,
             facts=_with_notes(facts, job.notes),
-            scopes=(*scopes, *detected(self._plan, job.answers)),
+            scopes=(*_unless_users_are_known(self._plan, scopes, job.answers), *detected(self._plan, job.answers)),
             started=job.started,
             finished=self._now(),
             raw=job.raw,
@@ -422,6 +424,25 @@ class Dispatcher:
             )
         )
         return result
+
+
+def _unless_users_are_known(
+    plan: Plan, results: tuple[ScopeResult, ...], answers: Mapping[str, Answer]
+) -> tuple[ScopeResult, ...]:
+    """Where a host did not tell which users it has and which are loaded, nobody can say that all were looked at."""
+    given = (answers.get(name) for name in ("facts-profiles", "facts-users"))
+    failed = next((answer for answer in given if isinstance(answer, Failed)), None)
+    if failed is None:
+        return results
+    status = Partial(failed.reason, f"which users there are is not known{': ' * bool(failed.detail)}{failed.detail}")
+    scopes = (scope for scope in plan.scopes if scope.root == HKU)
+    any_user = {scope.id for scope in scopes if not scope.elements or isinstance(scope.elements[0], Glob)}
+    return tuple(
+        replace(result, status=status)
+        if result.scope_id in any_user and isinstance(result.status, Complete)
+        else result
+        for result in results
+    )
 
 
 def _with_notes(facts: HostFacts, notes: Mapping[str, str]) -> HostFacts:

@@ -136,6 +136,11 @@ async def no_osquery(process: Process) -> None:
     _say(process, b"", b"sh: 1: osqueryi: not found\n", 127)
 
 
+async def hostile(process: Process) -> None:
+    """Complains in a way that would take over the terminal of who reads it."""
+    _say(process, b"", b"\x1b]0;owned\x07\x1b[2J\x9b31m sh: not found\r\xe2\x80\xae\n", 127)
+
+
 async def another_program(process: Process) -> None:
     """Something else answers to that name."""
     _say(process, b"osqueryi? never heard of it\n")
@@ -192,6 +197,7 @@ HANDLERS: dict[str, Callable[[Process], Awaitable[None]]] = {
         not_utf8,
         mangled,
         no_osquery,
+        hostile,
         another_program,
         cmd,
         powershell,

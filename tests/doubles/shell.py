@@ -16,6 +16,23 @@ ROWS = (
 )
 
 
+AWAY = "S-1-5-21-1-2-3-1001"
+SUBKEYS = (
+    ("HKEY_LOCAL_MACHINE", "SOFTWARE", "subkey", ""),
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE", "A", "subkey", ""),
+    ("HKEY_LOCAL_MACHINE\\SOFTWARE\\Microsoft\\Windows NT\\CurrentVersion\\ProfileList", AWAY, "subkey", ""),
+    ("HKEY_USERS", "S-1-5-18", "subkey", ""),
+)
+"""Enough to be walked; one user of the machine is not logged on."""
+
+EMPTY = (
+    "os_version (name, version, build, platform, arch)",
+    "system_info (hostname, computer_name, uuid, hardware_vendor, hardware_model)",
+    "default_environment (variable, value)",
+)
+"""Tables that every osquery has, and that a plan asks for facts."""
+
+
 class RefusalError(Exception):
     """osquery says no, with a message."""
 
@@ -23,10 +40,12 @@ class RefusalError(Exception):
 def database() -> sqlite3.Connection:
     """A registry table with a few rows that are hard to transport, and osquery_info."""
     connection = sqlite3.connect(":memory:")
-    connection.execute("CREATE TABLE registry (key TEXT, name TEXT, type TEXT, data TEXT)")
-    connection.executemany("INSERT INTO registry VALUES (?, ?, ?, ?)", ROWS)
-    connection.execute("CREATE TABLE osquery_info (version TEXT, build_platform TEXT, pid INTEGER)")
-    connection.execute("INSERT INTO osquery_info VALUES ('5.23.1', 'double', ?)", (os.getpid(),))
+    connection.execute("CREATE TABLE registry (key TEXT, path TEXT, name TEXT, type TEXT, data TEXT, mtime TEXT)")
+    connection.executemany("INSERT INTO registry SELECT ?1, ?1 || '\\' || ?2, ?2, ?3, ?4, '0'", (*SUBKEYS, *ROWS))
+    for table in EMPTY:
+        connection.execute(f"CREATE TABLE {table}")
+    connection.execute("CREATE TABLE osquery_info (version TEXT, build_platform TEXT, pid INTEGER, build_distro TEXT)")
+    connection.execute("INSERT INTO osquery_info VALUES ('5.23.1', 'double', ?, '')", (os.getpid(),))
     # SYSTEM runs osquery, beside somebody else's program.
     connection.execute("CREATE TABLE processes (pid INTEGER, uid INTEGER, euid INTEGER, elevated_token INTEGER)")
     connection.executemany(

@@ -16,7 +16,7 @@ from fleetscan.planner.plan import Answered, Failed, Statement
 from tests.doubles.shell import ROWS, answer_script
 
 STATEMENTS = (
-    Statement(id="all", sql="SELECT key, name, type, data FROM registry"),
+    Statement(id="all", sql="SELECT key, name, type, data FROM registry WHERE type <> 'subkey'"),
     Statement(id="none", sql="SELECT key FROM registry WHERE key = 'nowhere'"),
     Statement(id="broken", sql="SELECT missing FROM registry"),
     Statement(id="last", sql="SELECT count(*) AS n FROM registry WHERE name = 'ünïcødé'"),

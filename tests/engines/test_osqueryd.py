@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-ALL = Statement(id="all", sql="SELECT key, name, type, data FROM registry")
+ALL = Statement(id="all", sql="SELECT key, name, type, data FROM registry WHERE type <> 'subkey'")
 NONE = Statement(id="none", sql="SELECT key FROM registry WHERE key = 'nowhere'")
 DENIED = Statement(id="denied", sql="SELECT 'denied'")
 BROKEN = Statement(id="broken", sql="SELECT missing FROM registry")
