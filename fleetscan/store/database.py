@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import time
 from contextlib import closing, contextmanager
@@ -35,6 +36,7 @@ _PRAGMAS: Final = (
     "synchronous = NORMAL",  # with WAL: a killed process loses nothing, a power cut at most the last hosts
     "foreign_keys = ON",
     "cache_size = -32768",
+    "secure_delete = FAST",  # else prune would first write zeros over everything that it is about to give back
 )
 _WRITING: Final = "fleetscan_writing"
 
@@ -228,12 +230,19 @@ def explained(name: str) -> Iterator[None]:
         yield
     except (SQLAlchemyError, sqlite3.Error, OSError) as error:
         what, hint = _meaning(error)
+        if what == _UNREADABLE and _is_full(name):
+            what, hint = _FULL
         raise StoreError(what, where=name, hint=hint) from error
 
 
+_FULL: Final = ("the disk is full; what was stored before is safe", "free space, then fleetscan sweep --resume")
+_UNREADABLE: Final = "the disk cannot be read or written; what was stored before is safe"
+_LEAST_ROOM = 64 * 1024
+"""SQLite needs that much beside a store even to read it, and calls its absence an I/O error."""
+
 _MEANINGS: Final = (
     (("disk is full", "no space left", "could not extend file", "file too large"),
-     "the disk is full; what was stored before is safe", "free space, then fleetscan sweep --resume"),
+     *_FULL),
     (("permission denied for", "insufficientprivilege", "must be owner", "readonlysqltransaction"),
      "the store cannot be written", "on the server: GRANT the role its rights, CREATE for a new or older store"),
     (("querycanceled", "statement timeout"),
@@ -249,7 +258,7 @@ _MEANINGS: Final = (
     (("not a database", "file is encrypted"),
      "this file is not a fleetscan store", "name another file with --store"),
     (("disk i/o error",),
-     "the disk cannot be read or written; what was stored before is safe", "check the disk, then the same again"),
+     _UNREADABLE, "check the disk, then the same again"),
     (("malformed",),
      "the store is damaged", "restore it from a backup; fleetscan store verify lists what is still sound"),
     (("password authentication failed", "no password supplied", 'role "', "pg_hba.conf"),
@@ -263,6 +272,14 @@ _MEANINGS: Final = (
       "no connection to the server", "the database system is", "adminshutdown"),
      "the database server cannot be reached", "check address and server; what was stored before is safe"),
 )  # fmt: skip
+
+
+def _is_full(name: str) -> bool:
+    """Is there no room left beside a store's file?"""
+    try:
+        return shutil.disk_usage(Path(name).absolute().parent).free < _LEAST_ROOM
+    except (OSError, ValueError):
+        return False
 
 
 def _meaning(error: Exception) -> tuple[str, str]:

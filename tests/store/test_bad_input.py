@@ -16,11 +16,14 @@ from sqlalchemy import create_engine, event
 from sqlalchemy.exc import DBAPIError
 
 from fleetscan.errors import StoreError
+from fleetscan.model.host import HostId
 from fleetscan.store.database import BUSY_SECONDS, explained
+from fleetscan.store.interface import Baseline
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord
 from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from fleetscan.store.interface import SweepId
     from fleetscan.store.sql import SqlStore
@@ -233,6 +236,114 @@ def test_a_really_full_file_system(fleet: type[Fleet], tmp_path: Path) -> None:
             assert stored
             assert sorted(host.id for host in store.hosts(sweep) if host.answered) == sorted(stored)
             assert store.verify().problems == ()
+    finally:
+        subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
+
+
+FINDINGS = [
+    FindingRecord(
+        host=HostId("ws-0"), fingerprint=f"f-{n}", rule_id="r", severity="high", summary=os.urandom(900).hex()
+    )
+    for n in range(400)
+]
+CHANGES = [
+    ChangeRecord(host=HostId("ws-0"), kind="added", entity_kind="sip", entity=os.urandom(900).hex()) for _ in range(400)
+]
+ENTITIES = [EntityRecord(host=HostId("ws-0"), kind="sip", identity=os.urandom(900).hex()) for _ in range(400)]
+BIG = os.urandom(400_000).hex()
+WRITES: dict[str, Callable[[SqlStore, SweepId, type[Fleet]], object]] = {
+    "sweep": lambda store, _, fleet: fleet.begin(store, [f"{BIG[:90]}{number}" for number in range(4000)]),
+    "answer": lambda store, _, fleet: store.put(store.sweep("latest").id, fleet.result("ws-0", {"s-oid": BIG})),
+    "findings": lambda store, sweep, _: store.put_findings(sweep, FINDINGS),
+    "changes": lambda store, sweep, _: store.put_changes(sweep, CHANGES),
+    "entities": lambda store, sweep, _: store.put_entities(sweep, ENTITIES),
+    "triage": lambda store, _, fleet: store.put_triage("f", {"replies": BIG}, taken=fleet.start),
+    "baseline": lambda store, sweep, fleet: store.put_baseline(
+        Baseline(name="b", sweep=sweep, note=BIG, created=fleet.start)
+    ),
+    "seal": lambda store, _, fleet: store.finish_sweep(store.sweep("latest").id, finished=fleet.start, outcome=BIG),
+}
+"""Every place where a store is written, with more than fits."""
+
+
+def state(store: SqlStore) -> object:
+    """All that a full disk must leave alone."""
+    every = store.sweeps()
+    judged = [(store.findings(one.id), store.changes(one.id), store.entities(one.id)) for one in every]
+    answers = [[store.result(one.id, host.id) for host in store.hosts(one.id)] for one in every]
+    return every, judged, answers, store.baselines(), store.triages()
+
+
+@pytest.mark.parametrize("disk", ["a full file system", "a full quota"])
+@pytest.mark.parametrize("site", WRITES)
+def test_a_disk_that_is_full_wherever_something_is_written(
+    tmp_path: Path, fleet: type[Fleet], site: str, disk: str
+) -> None:
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(folder)]
+    if disk == "a full file system" and (
+        os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0
+    ):
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        with open_store(folder / "store.db") as store:
+            sweep = fleet.sweep(store, {"ws-0": ALL})
+            store.put_findings(sweep, FINDINGS[:2])
+            store.put_baseline(Baseline(name="before", sweep=sweep, created=fleet.start))
+            store.put_triage("before", {"replies": []}, taken=fleet.start)
+            fleet.begin(store, ["ws-0"])
+            before = state(store)
+        with open_store(folder / "store.db") as store:
+            if disk == "a full quota":
+                limit_pages(store)
+            else:
+                (folder / "ballast").write_bytes(b"x" * (shutil.disk_usage(folder).free - 60_000))
+            with pytest.raises(StoreError, match="disk is full; what was stored before is safe") as raised:
+                WRITES[site](store, sweep, fleet)
+            assert "free space" in raised.value.hint
+            assert state(store) == before
+        (folder / "ballast").unlink(missing_ok=True)
+        with open_store(folder / "store.db") as store:
+            assert state(store) == before
+            assert store.verify().problems == ()
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=False, capture_output=True)
+
+
+def limit_pages(store: SqlStore) -> None:
+    """Let the file grow by a few pages and no more."""
+
+    @event.listens_for(store.database.engine, "begin")
+    def _limit(connection: object) -> None:
+        pages = connection.exec_driver_sql("PRAGMA page_count").scalar()  # type: ignore[attr-defined]
+        connection.exec_driver_sql(f"PRAGMA max_page_count = {pages + 10}")  # type: ignore[attr-defined]
+
+
+def test_a_store_on_a_full_disk_can_still_be_read_and_pruned_once_there_is_little_room(
+    tmp_path: Path, fleet: type[Fleet]
+) -> None:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(tmp_path)]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode != 0:
+        pytest.skip("a small file system can only be mounted by root")
+    try:
+        with open_store(tmp_path / "store.db") as store:
+            fleet.sweep(store, {f"ws-{n}": {"s-oid": os.urandom(20_000).hex()} for n in range(40)}, days_ago=400)
+            young = fleet.sweep(store, {"ws-0": ALL})
+        ballast = tmp_path / "ballast"
+        ballast.write_bytes(b"x" * shutil.disk_usage(tmp_path).free)
+        with pytest.raises(StoreError, match="disk is full"):
+            open_store(tmp_path / "store.db")
+        ballast.write_bytes(b"x" * (ballast.stat().st_size - 70_000))
+        with open_store(tmp_path / "store.db") as store:
+            assert store.result(young, HostId("ws-0")) == fleet.result("ws-0", ALL)
+            with pytest.raises(StoreError, match="disk is full"):
+                store.prune(90, now=fleet.start)
+            assert store.verify().problems == ()
+            ballast.write_bytes(b"x" * (ballast.stat().st_size - 700_000))
+            assert len(store.prune(90, now=fleet.start).sweeps) == 1
+            assert store.verify().problems == ()
+        assert shutil.disk_usage(tmp_path).free > 1_500_000
     finally:
         subprocess.run(["umount", "--lazy", str(tmp_path)], check=True)
 
