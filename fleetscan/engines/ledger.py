@@ -19,6 +19,8 @@ _CLASSES = "_CLASSES"
 _OWN_CLASSES = "_Classes"
 _NAMED = 3  # keys that a reason spells out
 _SYSTEM = "S-1-5-18"
+_NEVER_EMPTY = frozenset(fold(f"{HKLM}\\{name}") for name in ("SECURITY", "SAM", "SAM\\SAM"))
+"""Other silent keys may be empty; these hold something on every Windows, and administrators may not read them."""
 
 
 def narrow(
@@ -33,8 +35,9 @@ def narrow(
     """The results with what is not covered named.
 
     That is scopes in ``missing`` hives, scopes beside the ``parts`` that are known of their hive, scopes with a key of
-    ``damages`` in them (each with its reason), users whose hive is not loaded, and what an account may not read that is
-    known not to be elevated. In the order of ``scopes``, each exactly once; a scope without result was not asked.
+    ``damages`` in them (each with its reason), users whose hive is not loaded, what an account may not read that is
+    known not to be elevated, and hives that only SYSTEM may read where they were silent. In the order of ``scopes``,
+    each exactly once; a scope without result was not asked.
     """
     given = {result.scope_id: result for result in results}
     absent = [KeyPath.parse(key) for key in missing]
@@ -75,10 +78,10 @@ def _narrowed(scope: Scope, result: ScopeResult, lacks: _Lacks) -> ScopeResult:
         if not result.rows and not lacks.known.within(scope, path):
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), unproven=())
         return replace(result, status=Partial(Reason.NO_HIVE, detail))
-    return replace(result, status=_short_of(scope, path, lacks))
+    return replace(result, status=_short_of(scope, path, lacks, result.unproven))
 
 
-def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks) -> Status:
+def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks, unproven: Sequence[str]) -> Status:
     """Complete, unless something within the scope was not there or could not be read."""
     if inside := [str(key) for key in lacks.absent if _reaches(scope, path, key)]:
         return Partial(Reason.NO_HIVE, f"not in the collection: {', '.join(inside)}")
@@ -91,6 +94,8 @@ def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks) -> Status:
         more = f" and {len(closed) - _NAMED} more" if len(closed) > _NAMED else ""
         away = f"; not loaded: {users}" if users else ""
         return Partial(Reason.NOT_ELEVATED, f"cannot read {', '.join(closed[:_NAMED])}{more}{away}")
+    if shut := [key for key in unproven if fold(key) in _NEVER_EMPTY]:
+        return Partial(Reason.UNPROVEN, f"{', '.join(shut)} gave no row: as a rule only SYSTEM may read it")
     return Partial(Reason.NOT_LOADED, users) if users else Complete()
 
 

@@ -247,3 +247,26 @@ def test_rows_that_such_an_account_did_get_are_kept() -> None:
     given = ScopeResult(scope_id=EVERY_USER.id, status=COMPLETE, rows=(row,))
     [result] = narrow([EVERY_USER], [given], facts=PLAIN)
     assert result.rows == (row,)
+
+
+SECRETS = Scope(HKLM, ("SECURITY", "Policy", "Secrets"), depth=None)
+NAMES = Scope(HKLM, ("SAM", "SAM", "Domains", "Account", "Users", "Names"), depth=1)
+
+
+@pytest.mark.parametrize(
+    ("scope", "silent"),
+    [(SECRETS, f"{HKLM}\\security"), (NAMES, f"{HKLM}\\SAM"), (NAMES, f"{HKLM}\\SAM\\SAM")],
+)
+def test_a_hive_that_only_system_may_read_is_not_proven_by_its_silence(scope: Scope, silent: str) -> None:
+    """An administrator is elevated and sees no more of these than that they are there; they are never empty."""
+    given = ScopeResult(scope_id=scope.id, status=COMPLETE, unproven=(silent,))
+    [result] = narrow([scope], [given], facts=HostFacts(extra={"elevated": "yes", "account_id": "500"}))
+    assert result.status == Partial(Reason.UNPROVEN, f"{silent} gave no row: as a rule only SYSTEM may read it")
+    assert result.unproven == (silent,)
+
+
+@pytest.mark.parametrize("silent", [f"{HKLM}\\SECURITY\\Policy\\Secrets", f"{HKLM}\\SECURITY\\Policy\\Secrets\\x"])
+def test_other_silent_keys_may_be_empty(silent: str) -> None:
+    given = ScopeResult(scope_id=SECRETS.id, status=COMPLETE, unproven=(silent,))
+    [result] = narrow([SECRETS], [given], facts=ALL_LOADED)
+    assert result == given
