@@ -41,6 +41,7 @@ from fleetscan.progress import (
     Silent,
     SweepEnded,
     SweepStarted,
+    SweepStopping,
 )
 
 if TYPE_CHECKING:
@@ -353,6 +354,7 @@ class Dispatcher:
         now = self._clock()
         if self._stop.is_set() and self._stopped_at is None:
             self._stopped_at = now
+            self._observer.notify(SweepStopping(len(self._running), self._limits.stop_seconds))
             for name in {job.host.engine for job in self._running.values()}:
                 engine = self._engine_named(name)
                 if isinstance(engine, Stoppable):

@@ -59,13 +59,21 @@ class HostFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepStopping:
+    """The dispatcher was told to stop; ``running`` hosts may finish within ``seconds``."""
+
+    running: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class SweepEnded:
     """The dispatcher is done; ``cancelled`` when it was told to stop."""
 
     cancelled: bool = False
 
 
-Event = SweepStarted | HostStarted | HostRetried | HostFinished | SweepEnded
+Event = SweepStarted | HostStarted | HostRetried | HostFinished | SweepStopping | SweepEnded
 
 
 class Observer(Protocol):
@@ -121,6 +129,8 @@ class Tally:
                 self.failed += event.failed
             case SweepEnded():
                 self.running = 0
+            case SweepStopping():
+                pass
 
     def line(self, seconds: float) -> str:
         """One line for people: done, failed, running, rate and time left."""
@@ -143,6 +153,15 @@ def _failure(event: HostFinished) -> str:
     what = "not reached" if event.failed else f"{missing} of {missing + event.complete} scopes not covered"
     detail = f": {printable(event.detail)}" if event.detail else ""
     return f"{event.host}: {what} ({event.reason}{detail})"
+
+
+def _again(event: HostRetried) -> str:
+    return f"{event.host}: {event.reason}, asked again in {event.delay:.1f} s"
+
+
+def _stopping(event: SweepStopping) -> str:
+    hosts = "1 host" if event.running == 1 else f"{event.running} hosts"
+    return f"stopping: {hosts} may finish within {event.seconds:.0f} s; Ctrl-C again does not wait for them"
 
 
 class Lines:
@@ -173,7 +192,9 @@ class Lines:
             case HostFinished() if self._verbose:
                 self._print(f"{event.host}: complete, {event.complete} scopes in {event.seconds:.1f} s")
             case HostRetried() if self._verbose:
-                self._print(f"{event.host}: {event.reason}, asked again in {event.delay:.1f} s")
+                self._print(_again(event))
+            case SweepStopping():
+                self._print(_stopping(event))
             case SweepEnded():
                 self._counts("stopped: " if event.cancelled else "")
                 return
@@ -224,6 +245,10 @@ class Bar:
                 self._open(event.hosts)
             case HostFinished() if event.reason or self._verbose:
                 self._scroll(_failure(event) if event.reason else f"{event.host}: complete")
+            case HostRetried() if self._verbose:
+                self._scroll(_again(event))
+            case SweepStopping():
+                self._scroll(_stopping(event))
             case SweepEnded():
                 self.close()
             case _:

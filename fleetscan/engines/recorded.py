@@ -1,7 +1,8 @@
 """The engine ``recorded``: answers of an earlier sweep, replayed; and the recorder that writes them.
 
 A recording is a folder: one JSON Lines file per host, and an inventory that replays it. One line per answer, with the
-bytes as the host gave them; what is asked later is answered only if the same SQL was recorded.
+bytes as the host gave them; what is asked later is answered only if the same SQL was recorded. Every line is sealed
+with the hash of what stands before it, so that a recording changed by hand is not taken for what a host said.
 """
 
 from __future__ import annotations
@@ -32,6 +33,8 @@ _HEADER = """# Written by fleetscan sweep --record; replay with: fleetscan sweep
 vars: {engine: recorded, recording: .}
 hosts:
 """
+_FORMAT = 1
+_SEAL = "seal"
 _MAX_BYTES = 512 * 1024 * 1024
 
 
@@ -52,7 +55,7 @@ class Recorder:
         self.folder = folder
         self._engine_named = engine_named
         self._lock = threading.Lock()
-        self._hosts: set[str] = set()
+        self._seals: dict[str, str] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / INVENTORY).write_text(_HEADER, encoding="utf-8")
@@ -65,13 +68,14 @@ class Recorder:
 
     def write(self, host: Host, statements: Sequence[Statement], answers: Answers) -> None:
         """Append what one ask gave; the first time in this sweep, what stood there before is dropped."""
-        text = "".join(f"{json.dumps(line)}\n" for line in _lines(host, statements, answers))
+        lines = tuple(_lines(host, statements, answers))
         with self._lock:
-            mode = "a" if host.id in self._hosts else "w"
-            with recording_of(self.folder, host.id).open(mode, encoding="utf-8") as file:
-                file.write(text)
-            if mode == "w":
-                self._hosts.add(host.id)
+            before = self._seals.get(host.id, "")
+            with recording_of(self.folder, host.id).open("a" if before else "w", encoding="utf-8") as file:
+                for line in lines:
+                    self._seals[host.id] = seal = _seal(line, self._seals.get(host.id, ""))
+                    file.write(f"{json.dumps({**line, _SEAL: seal})}\n")
+            if not before:
                 with (self.folder / INVENTORY).open("a", encoding="utf-8") as file:
                     file.write(f"  {json.dumps(host.id, ensure_ascii=False)}:\n")
 
@@ -97,6 +101,7 @@ class _Recording:
 
 def _lines(host: Host, statements: Sequence[Statement], answers: Answers) -> Iterator[dict[str, Any]]:
     yield {
+        "format": _FORMAT,
         "host": host.id,
         "notes": list(map(list, answers.notes)),
         "missing": list(answers.missing),
@@ -112,6 +117,11 @@ def _lines(host: Host, statements: Sequence[Statement], answers: Answers) -> Ite
             yield {**line, "failed": answer.reason.value, "detail": answer.detail}
         else:
             yield {**line, **_content(contents.get(statement.id), answer)}
+
+
+def _seal(line: dict[str, Any], before: str) -> str:
+    """The seal of a line after the seal of the line before it."""
+    return hashlib.sha256(f"{before}{json.dumps(line, sort_keys=True)}".encode()).hexdigest()
 
 
 def _content(content: bytes | None, answer: Answered) -> dict[str, Any]:
@@ -198,14 +208,37 @@ def _read(path: Path) -> _Tape:
         if path.stat().st_size > _MAX_BYTES:
             raise HostError("the recording is too large", where=str(path))
         with path.open(encoding="utf-8") as file:
-            for number, line in enumerate(file, 1):  # noqa: B007 - the number is told when a line is wrong
-                tape.take(json.loads(line))
+            before = ""
+            for number, text in enumerate(file, 1):
+                line = json.loads(text)
+                if number == 1:
+                    _check_format(line, path)
+                before = _checked(line, before, Place(str(path), number))
+                tape.take(line)
     except OSError as error:
         raise HostError(f"no recording: {error.strerror}", where=str(path)) from error
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         what = f"not a recording ({type(error).__name__})"
         raise HostError(what, where=Place(str(path), number or 1)) from error
     return tape
+
+
+def _check_format(line: dict[str, Any], path: Path) -> None:
+    found = line.get("format", 0)
+    if found != _FORMAT:
+        older = isinstance(found, int) and found < _FORMAT
+        what = "recorded by an early version" if older else f"recorded in the form {found!a} of a newer version"
+        raise HostError(what, where=Place(str(path), 1), hint="record again" if older else "a newer fleetscan")
+
+
+def _checked(line: dict[str, Any], before: str, where: Place) -> str:
+    """The seal of a line, taken from it; raises HostError if it is not that of what stands there."""
+    seal = line.pop(_SEAL)
+    if seal != _seal(line, before):
+        raise HostError(
+            "changed since it was recorded, or a line before it is missing", where=where, hint="record again"
+        )
+    return str(seal)
 
 
 def recording(engine_named: Callable[[str], Engine], folder: Path) -> Callable[[str], Engine]:
