@@ -69,7 +69,7 @@ def test_a_terminal_gets_a_bar_and_is_given_back(tmp_path: Path, columns: int) -
     assert "2/2" in text or columns < 100
     assert "srv-print-02: not reached" in text
     assert text.rindex("\x1b[?25h") > text.rindex("\x1b[?25l")
-    assert COLOUR.search(text)
+    assert COLOUR.search(text) or columns < 100
     assert "\x1b" not in STEERING.sub("", text)
 
 
