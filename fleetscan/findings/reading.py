@@ -201,7 +201,7 @@ class Judge:
         self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], spots: tuple[BlindSpot, ...]
     ) -> HostGroup:
         hits = tuple(hit for cell in cells for hit in self._cell_hits(cell))
-        found = with_blind_spots(self.index_of(cells, outlook), spots)
+        found = with_blind_spots(self.index_of(cells, outlook), spots, outlook.facts, known=self.known)
         hidden = tuple(spot.key for spot in spots if spot.kind != LINK)
         return HostGroup(hosts, outlook, cells, found, hits, coverage_of(cells, found, hidden))
 

@@ -95,12 +95,14 @@ class BlindSpot:
     """A place where the table hides something, seen by an engine that can look behind it (or by its traces).
 
     ``kind`` is one of: values behind an empty value, name with NUL, 255-character name, unreachable twin, REG_NONE
-    payload, link, damage, ... ``key`` is the key's full text; ``detail`` says in words what is hidden.
+    payload, link, damage, ... ``key`` is the key's full text; ``detail`` says in words what is hidden, ``rows`` is what
+    was found there (at most a few hundred; none where the engine knows only that something is hidden).
     """
 
     kind: str
     key: str
     detail: str
+    rows: tuple[RegistryRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, assert_never
 
 from fleetscan.errors import StoreError
+from fleetscan.model.registry import RegistryRow
 from fleetscan.model.snapshot import (
     BlindSpot,
     Complete,
@@ -22,7 +23,7 @@ from fleetscan.model.snapshot import (
 from fleetscan.store.digest import block_bytes, canonical, parse, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from fleetscan.model.snapshot import HostResult, ScopeResult
 
@@ -198,12 +199,23 @@ def parse_facts(record: bytes) -> HostFacts:
 
 def blind_bytes(spots: tuple[BlindSpot, ...]) -> bytes | None:
     """Canonical bytes of blind spots; None when there are none."""
-    return canonical([[spot.kind, spot.key, spot.detail] for spot in spots]) if spots else None
+    return canonical([_blind_record(spot) for spot in spots]) if spots else None
+
+
+def _blind_record(spot: BlindSpot) -> list[Any]:
+    rows = [[row.key, row.name, row.type, row.data] for row in spot.rows]
+    return [spot.kind, spot.key, spot.detail, *([rows] if rows else [])]
+
+
+def _blind_spot(kind: str, key: str, detail: str, rows: Iterable[tuple[str, str, str, str]] = ()) -> BlindSpot:
+    return BlindSpot(
+        kind, key, detail, tuple(RegistryRow(where, name, type_, data) for where, name, type_, data in rows)
+    )
 
 
 def parse_blind(record: bytes | None) -> tuple[BlindSpot, ...]:
     """The inverse of ``blind_bytes``."""
     try:
-        return tuple(BlindSpot(*item) for item in parse(record)) if record is not None else ()
-    except TypeError as error:
+        return tuple(_blind_spot(*item) for item in parse(record)) if record is not None else ()
+    except (TypeError, ValueError) as error:
         raise StoreError("the blind spots of a host are damaged in the store", hint=_DAMAGED) from error

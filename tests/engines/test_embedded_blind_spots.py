@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from fleetscan.engines.registry_table.blind_spots import Witness
@@ -9,6 +11,7 @@ from fleetscan.engines.registry_table.calls import Fault, Faults
 from fleetscan.engines.registry_table.database import Database
 from fleetscan.hives.mount import contents
 from fleetscan.hives.tree import MemoryKey, MemoryRegistry
+from fleetscan.model.registry import RegistryRow
 from fleetscan.model.snapshot import BlindSpot
 
 KEY = r"HKEY_LOCAL_MACHINE\SOFTWARE\K"
@@ -25,7 +28,7 @@ def seen(memory: MemoryRegistry, where: str = f"key = '{KEY}'", *faults: Fault) 
     witness = Witness()
     database = Database(contents(memory), witness=witness, faults=Faults(faults))
     list(database.rows(f"SELECT * FROM registry WHERE {where}"))
-    return list(witness.spots())
+    return [replace(spot, rows=()) for spot in witness.spots()]
 
 
 def kinds(spots: list[BlindSpot]) -> list[tuple[str, str]]:
@@ -39,6 +42,37 @@ def test_values_behind_an_empty_value_are_named() -> None:
     assert seen(memory) == [
         BlindSpot("values behind an empty value", KEY, "'empty' is empty and hides 'Payload' (REG_SZ)")
     ]
+
+
+def test_what_is_hidden_is_kept_as_rows() -> None:
+    memory, key = registry()
+    key.set("a", SZ, TEXT).set("empty", BINARY, b"").set("Payload", SZ, TEXT)
+    key.add("!" + "x" * 254)
+    key.add("later").set("v", DWORD, b"\1\0\0\0")
+    witness = Witness()
+    list(Database(contents(memory), witness=witness).rows(f"SELECT * FROM registry WHERE key = '{KEY}'"))
+    [spot] = witness.spots()
+    assert spot.rows == (
+        RegistryRow(KEY, "later", "subkey", ""),
+        RegistryRow(f"{KEY}\\later", "v", "REG_DWORD", "1"),
+        RegistryRow(KEY, "a", "REG_SZ", "text"),
+        RegistryRow(KEY, "empty", "REG_BINARY", ""),
+        RegistryRow(KEY, "Payload", "REG_SZ", "text"),
+    )
+
+
+def test_the_rows_of_blind_spots_are_bounded() -> None:
+    memory, key = registry()
+    for number in range(12):
+        below = key.add(f"k{number}").set("empty", BINARY, b"")
+        for value in range(500):
+            below.set(f"v{value}", BINARY, b"x" * 5000)
+    witness = Witness()
+    list(Database(contents(memory), witness=witness).rows(f"SELECT * FROM registry WHERE key LIKE '{KEY}\\%'"))
+    kept = [row for spot in witness.spots() for row in spot.rows]
+    assert len(witness.spots()) == 12
+    assert len(kept) == 10 * 400
+    assert max(len(row.data) for row in kept) == 2 * 4096
 
 
 def test_empty_values_at_the_end_hide_nothing() -> None:

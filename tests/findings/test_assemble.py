@@ -201,6 +201,15 @@ def test_a_blind_spot_makes_a_stock_registration_incomplete(store: Store) -> Non
     assert assessed(store, put_sweep(store, {"a": BOTH}, day=1, spots=(elsewhere,))).findings == ()
 
 
+def test_what_was_found_behind_a_blind_spot_is_judged(store: Store) -> None:
+    place = f"{OID}\\{VERIFY}\\{POWERSHELL}"
+    found = tuple(row for row in HIJACK if not row.is_subkey)
+    spot = BlindSpot("values behind an empty value", place, "'a' is empty and hides 'Dll', 'FuncName'", found)
+    finding = only(assessed(store, put_sweep(store, {"a": [*BOTH, *key(place)]}, spots=(spot,))))
+    assert (finding.what, finding.severity) == (What.HIJACKED, Severity.HIGH)
+    assert "is empty and hides" in finding.why[0]
+
+
 def test_an_approval_counts_its_use_and_stops_when_it_expires(store: Store) -> None:
     sweep = put_sweep(store, {"a": HIJACK, "b": HIJACK})
     active = assessed(store, sweep, approvals=[approval()])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def test_hostile_text_survives(store: SqlStore, fleet: type[Fleet]) -> None:
         scopes=(scope,),
         started=fleet.start,
         finished=fleet.start,
-        blind_spots=(BlindSpot("name with NUL", hostile, hostile),),
+        blind_spots=(BlindSpot("name with NUL", hostile, hostile, (replace(fleet.row(hostile), path=""),)),),
     )
     store.put(sweep, put)
     assert store.result(sweep, HostId("ws-1")) == put

@@ -9,6 +9,7 @@ format of that store; and types without a name in the driver database, the devic
 from __future__ import annotations
 
 import re
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fleetscan.engines.registry_table.patterns import BLANKS
@@ -19,19 +20,24 @@ from fleetscan.engines.registry_table.values import (
     NONE,
     STRING_TYPES,
     TYPE_NAMES,
+    show_value,
     shown,
     tells_all,
     utf16_length,
 )
-from fleetscan.model.registry import fold
+from fleetscan.model.registry import DEFAULT_VALUE, SUBKEY, RegistryRow, fold
 from fleetscan.model.snapshot import BlindSpot
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from fleetscan.hives.tree import Key, Value
 
 MAX_SPOTS = 10_000
+MAX_ROWS = 400
+"""Rows kept of one blind spot: function sets and catalogues have tens of keys with two values each."""
+MAX_ALL_ROWS = 4_000
+_LONGEST_DATA = 4_096
 NAMES_SHOWN = 5
 
 BEHIND_EMPTY = "values behind an empty value"
@@ -76,6 +82,7 @@ class Witness:
         """Nothing seen yet."""
         self._spots: dict[Seen, BlindSpot] = {}
         self._dropped = 0
+        self._rows = 0
 
     def spots(self) -> tuple[BlindSpot, ...]:
         """What was seen, in the order of seeing."""
@@ -90,15 +97,16 @@ class Witness:
             if is_long_key_name(subkey.name):
                 later = len(subkeys) - index - 1
                 hidden = f"the key '{_brief(subkey.name)}' hides {later} later subkeys and {len(values)} values"
-                self.see(LONG_KEY_NAME, key, hidden)
+                behind = islice(_keys_behind(key, subkeys[index + 1 :], values), MAX_ROWS)
+                self.see(LONG_KEY_NAME, key, hidden, behind)
         for kind, detail in _twins(subkeys):
             self.see(kind, key, detail)
 
     def values(self, key: str, values: Sequence[Value]) -> None:
         """A key is being listed of which not all values show, or not all of their data."""
-        for kind, detail in _in_values(values):
+        for kind, detail, behind in _in_values(values):
             if kind != UNKNOWN_PAYLOAD or not _EXPECTED_TYPES.fullmatch(key):
-                self.see(kind, key, detail)
+                self.see(kind, key, detail, islice(_value_rows(key, behind), MAX_ROWS))
 
     def followed(self, key: str, target: str) -> None:
         """A link was followed: the rows of ``key`` are those of another key."""
@@ -119,15 +127,17 @@ class Witness:
         """A recursion stopped at its depth limit."""
         self.see(DEPTH, pattern, "the pattern ends 32 levels below its start; what lies deeper was not read")
 
-    def see(self, kind: str, key: str, detail: str) -> None:
-        """Note one place."""
+    def see(self, kind: str, key: str, detail: str, rows: Iterable[RegistryRow] = ()) -> None:
+        """Note one place, with the rows that are hidden there."""
         spot = (kind, key)
         if spot in self._spots:
             return
         if len(self._spots) >= MAX_SPOTS:
             self._dropped += 1
             return
-        self._spots[spot] = BlindSpot(kind, key, detail)
+        kept = tuple(rows) if self._rows < MAX_ALL_ROWS else ()
+        self._rows += len(kept)
+        self._spots[spot] = BlindSpot(kind, key, detail, kept)
 
 
 def is_long_key_name(name: str) -> bool:
@@ -163,16 +173,30 @@ def _is_reachable(name: str) -> bool:
     return bool(name) and name.strip(BLANKS) == name and "\0" not in name and "\\" not in name and shown(name) == name
 
 
-def _in_values(values: Sequence[Value]) -> Iterator[Seen]:
+def _keys_behind(key: str, subkeys: Sequence[Key], values: Sequence[Value]) -> Iterator[RegistryRow]:
+    for subkey in subkeys:
+        name = shown(subkey.name)
+        yield RegistryRow(key, name, SUBKEY, "")
+        yield from _value_rows(f"{key}\\{name}", subkey.values())
+    yield from _value_rows(key, values)
+
+
+def _value_rows(key: str, values: Sequence[Value]) -> Iterator[RegistryRow]:
+    for value in values:
+        value_type, text, _ = show_value(value.type, value.data[:_LONGEST_DATA], {})
+        yield RegistryRow(key, shown(value.name) or DEFAULT_VALUE, value_type, text)
+
+
+def _in_values(values: Sequence[Value]) -> Iterator[tuple[str, str, Sequence[Value]]]:
     places: dict[str, list[str]] = {}
     for index, value in enumerate(values):
         if end := _end(index, values):
-            yield end
+            yield *end, values[index:]
             break
         if kind := _hidden_payload(value):
             places.setdefault(kind, []).append(value.name)
     for kind, names in places.items():
-        yield kind, f"data not shown of {_names(names)}"
+        yield kind, f"data not shown of {_names(names)}", ()
 
 
 def _end(index: int, values: Sequence[Value]) -> Seen | None:
