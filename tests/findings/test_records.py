@@ -1,0 +1,61 @@
+"""What judging adds to the store: nothing for a host of which nothing changed, whatever the rest of the fleet does."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from fleetscan.judging import judge
+from fleetscan.store.interface import Baseline
+from fleetscan.store.sql import open_store
+from tests.domain.rows import PE, POWERSHELL, sip
+from tests.findings.sweeps import START, put_sweep
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from fleetscan.store.interface import Store
+
+CLEAN = sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
+HIJACK = [*CLEAN, *sip(POWERSHELL, r"C:\Users\Public\x.dll", "PsVerifyHash")]
+HOSTS, LIMIT = 400, 64
+
+
+def sweep(store: Store, day: int, hijacked: int) -> None:
+    """Sweep and judge: the first hosts are hijacked, every host is compared with the first sweep."""
+    hosts = {f"ws-{number:05}.corp.example": HIJACK if number < hijacked else CLEAN for number in range(HOSTS)}
+    name = put_sweep(store, hosts, day=day)
+    first = store.sweeps()[0]
+    judge(
+        store,
+        store.sweep(name),
+        (),
+        now=datetime(2026, 11, 9, tzinfo=UTC),
+        baseline=Baseline(name="first", sweep=first.id, created=START) if day else None,
+    )
+
+
+def size(place: Path) -> int:
+    """Bytes of the store with everything written back."""
+    with closing(sqlite3.connect(place)) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    return place.stat().st_size
+
+
+def test_a_finding_that_stays_costs_its_host_nothing_new(tmp_path: Path) -> None:
+    place = tmp_path / "store.db"
+    with open_store(place) as store:
+        for day, hijacked in enumerate((200, 200, 200)):
+            before = size(place)
+            sweep(store, day, hijacked)
+        assert size(place) - before <= LIMIT * HOSTS
+
+
+def test_the_same_finding_on_other_hosts_is_news_of_those_hosts_only(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        for day, hijacked in enumerate((200, 200, 210)):
+            before = store.counts()["findings"]
+            sweep(store, day, hijacked)
+        assert store.counts()["findings"] - before == 10
