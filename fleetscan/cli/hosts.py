@@ -77,6 +77,8 @@ def run(
     for note in whole.notes:
         print(f"fleetscan: {whole.source}: {visible(note)}", file=sys.stderr)
     inventory = select(whole, args.limit)
+    if not inventory.hosts and args.action != "list":
+        raise SettingsError("no host is left", where=whole.source, hint="fleetscan hosts -i FILE --limit PATTERN")
     match args.action:
         case "check":
             return _check(args, inventory, engines)
@@ -135,6 +137,7 @@ def _check(args: Namespace, inventory: Inventory, engines: Callable[[str], Engin
     else:
         columns = ("host", "status", "osquery", "system", "seconds", "why")
         _print_table([tuple(line.__dict__.values()) for line in lines], columns)
+        print(f"{sum(line.status == 'ok' for line in lines)} of {len(lines)} hosts can be asked")
     return ExitCode.CLEAN if all(line.status == "ok" for line in lines) else ExitCode.INCOMPLETE
 
 

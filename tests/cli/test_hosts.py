@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
-from fleetscan.cli.main import main
+from fleetscan.cli.hosts import run
+from fleetscan.cli.main import build_parser, main
+from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode
+from fleetscan.planner.facts import FACTS
 from tests.engines.conftest import ssh_fleet  # noqa: F401 - a fixture
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
+    from fleetscan.engines.interface import Answers
+    from fleetscan.model.host import Host
+    from fleetscan.planner.plan import Statement
     from tests.doubles.sshd import Fleet
 
 
@@ -123,6 +130,52 @@ def test_jump_hosts_are_trusted_before_what_lies_behind_them(
     assert main(["hosts", "trust", "-i", path, "--yes", "--limit", limit]) == ExitCode.CLEAN
     assert capsys.readouterr().out.count("pinned 1 keys") == 2
     assert main(["hosts", "check", "-i", path, "--limit", limit]) == ExitCode.CLEAN
+
+
+class Spy:
+    """The real engines; remembers what was asked of whom."""
+
+    def __init__(self) -> None:
+        self.asked: dict[str, Sequence[Statement]] = {}
+
+    def __call__(self, name: str) -> Spy:
+        self.engine = engine_named(name)
+        return self
+
+    def ask(self, host: Host, statements: Sequence[Statement], *, deadline: float | None = None) -> Answers:
+        self.asked[host.id] = statements
+        return self.engine.ask(host, statements, deadline=deadline)
+
+
+def test_check_asks_a_canary_and_no_rule(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    demo = Path(__file__).parents[2] / "inventory" / "demo.yml"
+    parser = build_parser("hosts")
+    spy = Spy()
+    args = parser.parse_args(["hosts", "check", "-i", str(demo), "--limit", "demo,!srv-files-01:!ws-berlin-0[3:4]"])
+    assert run(args, engines=spy) == ExitCode.INCOMPLETE
+    printed = capsys.readouterr().out
+    assert set(spy.asked) == {"ws-berlin-01", "ws-berlin-02", "srv-print-02"}
+    for statements in spy.asked.values():
+        walks = [statement.sql for statement in statements if statement.id not in FACTS]
+        # One key, and the root above it.
+        assert len(walks) == 2
+        assert "CurrentVersion" in "".join(walks)
+        assert not any(word in "".join(walks) for word in ("WinSock2", "Cryptography", "Services", "Run"))
+    assert "unreadable" in printed
+    assert printed.endswith("2 of 3 hosts can be asked\n")
+
+    args = parser.parse_args(["hosts", "check", "-i", str(demo), "--limit", "ws-berlin-01", "--json"])
+    assert run(args, engines=spy) == ExitCode.CLEAN
+    assert [line["status"] for line in json.loads(capsys.readouterr().out)] == ["ok"]
+    assert not (tmp_path / "fleetscan.db").exists()
+
+
+@pytest.mark.parametrize("action", ["check", "trust"])
+def test_nothing_to_do_is_not_all_well(action: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["hosts", action, "-i", "h1,", "--limit", "nobody*", "--yes"])
+    assert stop.value.code == ExitCode.USAGE
+    assert "no host is left" in capsys.readouterr().err
 
 
 def test_without_a_person_nothing_is_pinned(
