@@ -103,7 +103,7 @@ class Comparer:
         plain = [one for one in cells if is_plain(one[0].scope_id)]
         users = [one for one in cells if one[0].scope_id in USERS]
         parts = [[one] for one in cells if one not in plain and one not in users]
-        results = [self._part(part, pair) for part in (*parts, users)]
+        results = [self._part(part, pair) for part in (*parts, users) if part]
         if _answers(pair.detected[0]) != _answers(pair.detected[1]):
             results.append(compare_detected(self.judge, *pair.detected))
         if plain and self.values is not None:
@@ -134,6 +134,8 @@ class Comparer:
 
     def _judged(self, rows: Sequence[RegistryRow], cells: Sequence[Cell], outlook: Outlook) -> tuple[Judged, ...]:
         unproven = tuple(key for cell in cells for key in cell.unproven)
+        if not rows and not unproven:
+            return ()
         entities = decode(rows, outlook.facts, unproven=unproven, known=self.judge.known)
         return judge_all(entities, outlook.facts, known=self.judge.known)
 

@@ -156,21 +156,20 @@ class _Fleet:
 
     def pasts(self) -> Mapping[HostId | None, frozenset[HostId]]:
         """Golden hosts (None: each host's own past) with the hosts that are compared with them."""
-        found: dict[HostId | None, set[HostId]] = {}
+        by_past = self.by_past
+        own = {host for host, reached in self.now.items() if reached and by_past and self.then.get(host)}
+        found: dict[HostId | None, set[HostId]] = {None: own} if own else {}
         for host, reached in self.now.items():
-            past = self._past(host)
-            if reached and past is not None:
-                found.setdefault(None if past == host and self.by_past else past, set()).add(host)
+            if reached and host not in own and (golden := self._golden(host)) is not None:
+                found.setdefault(golden, set()).add(host)
         return {past: frozenset(hosts) for past, hosts in found.items()}
 
-    def _past(self, host: HostId) -> HostId | None:
-        """The host of the baseline that this one is compared with; itself where its own past counts."""
-        if self.by_past and self.then.get(host):
-            return host
+    def _golden(self, host: HostId) -> HostId | None:
+        """The golden host that this one is compared with; one alone stands for every build."""
         golden = [name for name in self.base.golden if name in self.outlooks[0]]
         if len(golden) == 1 and not self.base.own_past:
             return golden[0]
-        build = self._build(1, host)
+        build = self._build(1, host) if golden else ""
         return next((name for name in golden if self._build(0, name) == build), None)
 
     def _build(self, side: int, host: HostId) -> str:
@@ -187,7 +186,7 @@ class _Fleet:
         return "the host was not reached" if host in self.then or self.base.golden else ""
 
     def _gap(self, host: HostId) -> str:
-        if self._past(host) is not None:
+        if (self.by_past and self.then.get(host)) or self._golden(host) is not None:
             return ""
         if self.base.golden:
             build = self._build(1, host)

@@ -268,6 +268,8 @@ class Judge:
     def users(self, cells: Iterable[Cell], outlook: Outlook) -> EntityIndex:
         """Who has a profile and whose hive is loaded, by the cells that say so; not remembered."""
         listed = tuple(cell for cell in cells if cell.scope_id in LISTINGS)
+        if not listed:
+            return index(())
         unproven = tuple(key for cell in listed for key in cell.unproven)
         rows = (row for cell in listed for row in self.rows(cell.block))
         found = judge_all(

@@ -58,8 +58,8 @@ def _details(finding: Finding) -> Mapping[str, object]:
         "attributes": dict(finding.entity.attributes),
         "shown": dict(finding.entity.ignored),
         "fact": finding.verdict.fact,
-        "capped": finding.capped,
-        "prevalence": str(finding.prevalence) if finding.prevalence else "",
+        # How many other hosts have it is no part of a host's record: it would be a new one whenever the fleet changes.
+        "capped": bool(finding.capped),
         "approval": finding.approval.id if finding.approval else "",
         "rules": [
             {
