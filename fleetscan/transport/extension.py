@@ -7,7 +7,7 @@ import sys
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, cast
 
 from osquery.extensions import ExtensionManager
 from osquery.extensions.ttypes import ExtensionException
@@ -15,7 +15,7 @@ from thrift.protocol.TBinaryProtocol import TBinaryProtocol
 from thrift.protocol.TProtocol import TProtocolException
 from thrift.Thrift import TApplicationException, TException
 from thrift.transport.TSocket import TSocket
-from thrift.transport.TTransport import TBufferedTransport, TTransportException
+from thrift.transport.TTransport import TBufferedTransport, TTransportBase, TTransportException
 
 from fleetscan.model.snapshot import Reason
 from fleetscan.transport.failure import TransportError, hush
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 DEFAULT_SOCKET = r"\\.\pipe\osquery.em" if sys.platform == "win32" else "/var/osquery/osquery.em"
 _PIPE_PREFIX = "\\\\.\\pipe\\"
+_PIPE_ATTEMPTS = 5
 _MAX_ROWS = 5_000_000
 _DENYLISTED = ("denylisted", "blacklisted")
 """What the daemon says of a query that its watchdog put aside, today and before 4.4."""
@@ -47,10 +48,9 @@ class ExtensionSession:
         if not path.startswith(_PIPE_PREFIX) and not Path(path).exists():
             raise TransportError(Reason.NO_OSQUERY, "no extension socket; is osqueryd running?", where=path)
         with self._mapped():
-            self._socket = _open_pipe(path, deadline) if path.startswith(_PIPE_PREFIX) else _Bounded(path, deadline)
-            if isinstance(self._socket, _Bounded):
-                self._socket.left = max_bytes
-                self._socket.open()
+            kind = _BoundedPipe if path.startswith(_PIPE_PREFIX) else _BoundedSocket
+            self._socket = kind(path, deadline, max_bytes)
+            self._socket.open()
             protocol = TBinaryProtocol(
                 TBufferedTransport(self._socket), string_length_limit=max_bytes, container_length_limit=_MAX_ROWS
             )
@@ -115,13 +115,13 @@ def _words(error: BaseException) -> str:
     return text or type(error).__name__
 
 
-class _Bounded(TSocket):  # type: ignore[misc]  # the library has no types
+class _BoundedSocket(TSocket):  # type: ignore[misc]  # the library has no types
     """A Unix socket whose every operation ends at the deadline, and that reads no more than it may."""
 
-    def __init__(self, path: str, deadline: float) -> None:
+    def __init__(self, path: str, deadline: float, max_bytes: int) -> None:
         super().__init__(unix_socket=path)
         self._deadline = deadline
-        self.left = 0
+        self._left = max_bytes
 
     def open(self) -> None:
         self._hurry()
@@ -130,9 +130,9 @@ class _Bounded(TSocket):  # type: ignore[misc]  # the library has no types
     def read(self, size: int) -> bytes:
         self._hurry()
         content = cast("bytes", super().read(size))
-        self.left -= len(content)
-        if self.left < 0:
-            raise TransportError(Reason.TOO_LARGE, "the daemon's answers are too large")
+        self._left -= len(content)
+        if self._left < 0:
+            raise _too_large()
         return content
 
     def write(self, content: bytes) -> None:
@@ -143,9 +143,52 @@ class _Bounded(TSocket):  # type: ignore[misc]  # the library has no types
         self.setTimeout(max(1.0, (self._deadline - time.monotonic()) * 1000))
 
 
-def _open_pipe(path: str, deadline: float) -> Any:  # noqa: ANN401 - the library has no types
-    from osquery.TPipe import TPipe  # noqa: PLC0415 - exists on Windows only
+class _BoundedPipe(TTransportBase):  # type: ignore[misc]  # the library has no types
+    """A named pipe that reads no more than it may and starts nothing after the deadline.
 
-    pipe = TPipe(pipe_name=path, timeout=max(1, int(deadline - time.monotonic())))
-    pipe.open()
-    return pipe
+    What waits in Windows for an answer cannot be interrupted from here; the dispatcher gives such a host up.
+    """
+
+    def __init__(self, path: str, deadline: float, max_bytes: int) -> None:
+        from osquery.TPipe import TPipe  # noqa: PLC0415 - exists on Windows only
+
+        milliseconds = max(1.0, (deadline - time.monotonic()) * 1000)
+        self._pipe = TPipe(pipe_name=path, timeout=int(milliseconds / _PIPE_ATTEMPTS), max_attempts=_PIPE_ATTEMPTS)
+        self._path = path
+        self._deadline = deadline
+        self._left = max_bytes
+
+    def open(self) -> None:
+        try:
+            self._pipe.open()
+        except TTransportException as error:
+            if error.type != TTransportException.NOT_OPEN:
+                raise
+            what = "no extension pipe; is osqueryd running, and may this account use it?"
+            raise TransportError(Reason.NO_OSQUERY, what, where=self._path) from error
+
+    def read(self, size: int) -> bytes:
+        self._hurry()
+        content = cast("bytes", self._pipe.read(size))
+        self._left -= len(content)
+        if self._left < 0:
+            raise _too_large()
+        return content
+
+    def write(self, content: bytes) -> None:
+        self._hurry()
+        self._pipe.write(content)
+
+    def flush(self) -> None:
+        self._pipe.flush()
+
+    def close(self) -> None:
+        self._pipe.close()
+
+    def _hurry(self) -> None:
+        if time.monotonic() >= self._deadline:
+            raise TransportError(Reason.DEADLINE, "the daemon did not answer in time", where=self._path)
+
+
+def _too_large() -> TransportError:
+    return TransportError(Reason.TOO_LARGE, "the daemon's answers are too large")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -14,12 +15,12 @@ from fleetscan.model.host import Host, HostId
 from fleetscan.model.snapshot import Reason
 from fleetscan.planner.facts import FACTS, host_facts
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
+from tests.doubles import win32
 from tests.doubles.osqueryd import HangUpError, manager
 from tests.doubles.shell import ROWS, RefusalError, answer_rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-    from pathlib import Path
 
 ALL = Statement(id="all", sql="SELECT key, name, type, data FROM registry WHERE type <> 'subkey'")
 NONE = Statement(id="none", sql="SELECT key FROM registry WHERE key = 'nowhere'")
@@ -136,3 +137,26 @@ def test_what_is_not_thrift_is_a_failure_with_a_reason(tmp_path: Path, noise: by
     with manager(tmp_path / "em", daemon, greeting=noise) as path:
         found = reasons(ask(path, ALL, seconds=2.0))
     assert found[0] in (Reason.PROTOCOL, Reason.OSQUERY_ERROR, Reason.TOO_LARGE, Reason.DEADLINE, Reason.NOT_ASKED)
+
+
+def test_a_named_pipe_is_asked_as_a_socket_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipes = win32.install(monkeypatch, tmp_path)
+    pipe = Path(win32.PREFIX + "osquery.em")
+    with manager(tmp_path / "osquery.em", daemon):
+        pipes.busy = 2
+        answers = ask(pipe, ALL, DENIED, NONE, BROKEN)
+        assert answers[0] == Answered(
+            tuple(dict(zip(("key", "name", "type", "data"), row, strict=True)) for row in ROWS)
+        )
+        assert reasons(answers) == [None, Reason.DENYLISTED, None, Reason.OSQUERY_ERROR]
+        assert reasons(ask(pipe, KILLER, ALL)) == [Reason.OSQUERY_ERROR, None]
+        assert reasons(ask(pipe, LARGE, engine=OsquerydEngine(max_bytes=500_000))) == [Reason.TOO_LARGE]
+        assert reasons(ask(pipe, SLOW, ALL, seconds=1.0))[1] == Reason.DEADLINE
+
+
+def test_no_pipe_means_no_osquery(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    win32.install(monkeypatch, tmp_path)
+    [answer] = ask(Path(win32.PREFIX + "osquery.em"), ALL)
+    assert isinstance(answer, Failed)
+    assert answer.reason is Reason.NO_OSQUERY
+    assert "is osqueryd running" in answer.detail
