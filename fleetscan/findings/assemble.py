@@ -288,10 +288,12 @@ class _Work:
         return FindingState.NEW
 
     def _was_asked(self, host: HostId, matter: Matter) -> bool:
-        """Did the baseline cover what a rule found now? A new rule's finding is not a new thing on the host."""
+        """Did the baseline cover what was found now? What nobody could see then is not a new thing on the host."""
         before = self._past_of(host)
-        if before is None or not matter.hits or not matter.judged.verdict.is_fine:
+        if before is None:
             return True
+        if not matter.hits or not matter.judged.verdict.is_fine:
+            return not matter.judged.entity.keys or not _closing_gap(before, matter)
         cells = {cell.scope_id: cell for cell in before.cells}
         return any(not cell_gap(cells.get(hit.scope_id), hit.row.key) for hit in matter.hits)
 
