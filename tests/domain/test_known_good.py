@@ -11,6 +11,7 @@ from fleetscan.domain import guid
 from fleetscan.domain.known_good import load
 from fleetscan.domain.releases import labels
 from fleetscan.errors import SettingsError
+from fleetscan.settings import content
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -78,3 +79,10 @@ def test_the_build_gives_the_release(build: str, name: str, label: str) -> None:
 
 def test_an_unknown_build_concludes_nothing() -> None:
     assert labels("", "Windows 10") == labels("x") == frozenset()
+
+
+@pytest.mark.parametrize("query", ["provider-file-owner.sql", "provider-beside-program.sql"])
+def test_the_detections_ask_for_every_file_of_windows_that_a_fact_names(query: str) -> None:
+    asked = (content("queries") / "detections" / query).read_text(encoding="utf-8").lower()
+    named = {fact.dll for fact in load().facts if fact.is_windows and fact.dll}
+    assert {dll for dll in named if f"\\{dll}'" not in asked} == set()
