@@ -202,14 +202,19 @@ def comparing(folder: Path, hosts: int) -> Table:
 
 
 def _judge(store: SqlStore, sweep: SweepId, hosts: int) -> None:
-    """Known-good rows and their entities, which all hosts share."""
+    """Known-good rows and their entities, which all hosts share; and every tenth host has a finding of its own."""
     names = tuple(HostId(f"ws-{number:05}.corp.example") for number in range(hosts))
     findings = tuple(
         FindingRecord(host=names[0], fingerprint="", rule_id="r-1", severity="info", entity=f"sip {number}")
         for number in range(200)
     )
     entities = tuple(EntityRecord(host=names[0], kind="sip", identity=f"sip {number}") for number in range(200))
-    store.put_findings(sweep, (), [Shared(names, findings)])
+    own = [
+        FindingRecord(host=name, fingerprint=f"{number:012x}", rule_id="r-2", severity="high", summary="it stays")
+        for number, name in enumerate(names)
+        if number % 10 == 0
+    ]
+    store.put_findings(sweep, own, [Shared(names, findings)])
     store.put_entities(sweep, (), [Shared(names, entities)])
 
 
