@@ -235,8 +235,9 @@ class _Work:
             if change.severity > Severity.INFO and not (ident in before and before[ident].counts):
                 yield self._gone(host, ident, change, removed.pop(ident, None))
         for ident, matter in removed.items():
-            yield self._gone(host, ident, None, matter)
-        yield from self._closed(host, group, before, now)
+            yield self._gone(host, ident, None, matter, before.get(ident))
+        left = {ident: matter for ident, matter in before.items() if ident not in removed}
+        yield from self._closed(host, group, left, now)
 
     def _now(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
         """The host's matters; rows that appeared since its own past are judged as that."""
@@ -346,8 +347,14 @@ class _Work:
             return f"common: on {self._census.of(entity, build)} hosts"
         return ""
 
-    def _gone(self, host: HostId, ident: Ident, change: Graded | None, matter: Matter | None) -> Finding:
-        """Something that should be there was removed, or was changed into something else that is known."""
+    def _gone(
+        self, host: HostId, ident: Ident, change: Graded | None, matter: Matter | None, was: Matter | None = None
+    ) -> Finding:
+        """Something that should be there was removed, or was changed into something else that is known.
+
+        ``was`` is a finding of the baseline whose removal is a matter for a rule: one line, which stays open.
+        """
+        was = was if was is not None and was.counts else None
         hits = matter.hits if matter else ()
         evidence = [(change.severity, change.why)] if change else []
         evidence += [(hit.severity, f"removed: {hit.title} ({hit.certainty})") for hit in hits]
@@ -363,8 +370,11 @@ class _Work:
             severity=max(severity for severity, _ in evidence),
             certainty=Certainty.CERTAIN if certain else Certainty.POSSIBLE,
             what=change.what if change else What.REMOVED,
-            why=tuple(dict.fromkeys(text for _, text in sorted(evidence, key=lambda one: -one[0]))),
-            state=FindingState.NEW,
+            why=(
+                *dict.fromkeys(text for _, text in sorted(evidence, key=lambda one: -one[0])),
+                *((f"it was: {was.judged.verdict.why}",) if was else ()),
+            ),
+            state=FindingState.CHANGED if was else FindingState.NEW,
             hits=hits,
             change=change,
         )

@@ -15,7 +15,7 @@ from fleetscan.findings.assemble import no_hits
 from fleetscan.findings.hits import RuleHits
 from fleetscan.model.finding import FindingState
 from fleetscan.model.host import HostId
-from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Partial, Reason, ScopeResult, Unreachable
+from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Partial, Reason, ScopeResult, Status, Unreachable
 from fleetscan.planner.plan import rows_in_scope
 from fleetscan.rules.load import load_rules
 from fleetscan.settings import content
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 DEEP = bool(os.environ.get("FLEETSCAN_DEEP"))
 CLEAN = [row for tree in (OID, OID_WOW) for row in sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData", tree=tree)]
 BAD = {name: sip(POWERSHELL, rf"C:\Users\Public\{name}.dll", "PsVerifyHash") for name in ("x", "y")}
-GAPS = {
+GAPS: dict[str, Status | None] = {
     "scope timed out": Unreachable(Reason.TIMEOUT),
     "scope cut off": Partial(Reason.TRUNCATED),
     "scope not asked": None,
@@ -68,15 +68,18 @@ def _scopes(answer: str) -> list[ScopeResult]:
     return found
 
 
-def expected(before: str | None, now: str, *, approved: bool) -> FindingState | None:
-    """The model; None: there is no finding. ``approved``: an approval of x stands."""
+def expected(before: str | None, now: str, *, approved: bool, with_rules: bool = False) -> FindingState | None:
+    """The model; None: there is no finding. ``approved``: an approval of x stands.
+
+    Among the rules is one for which the removal of a registration is a matter: then it is that, and still one line.
+    """
     was_bad, is_bad = before in BAD, now in BAD
     if now == "host not listed" or not (was_bad or is_bad):
         return None
-    if now == "clean":
-        return FindingState.GONE
-    if approved and (now if is_bad else before) == "x":
+    if approved and (now if is_bad else before) == "x" and (with_rules or now != "clean"):
         return FindingState.APPROVED
+    if now == "clean":
+        return FindingState.CHANGED if with_rules else FindingState.GONE
     if not is_bad:
         return FindingState.NOT_COMPARABLE
     if was_bad:
@@ -114,7 +117,7 @@ def test_a_finding_passes_through_the_states_of_the_model(
             find_hits=rules,
         )
         finding = of_matter(assessment.findings)
-        wanted = expected(before, now, approved=approved)
+        wanted = expected(before, now, approved=approved, with_rules=with_rules)
         assert (finding.state if finding else None) is wanted, (before, now)
         if finding:
             names.add(finding.fingerprint)
