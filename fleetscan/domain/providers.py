@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetscan.domain.namespaces import DNS_NAMESPACE
@@ -142,7 +143,7 @@ def judge_netbios(entity: Entity, context: Context) -> Verdict:
         return _replaced(entity, facts[0])
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
-    return _match(facts[0])
+    return replace(_match(facts[0]), stock=False)  # the rows come and go with the interfaces
 
 
 def judge_namespace(entity: Entity, context: Context) -> Verdict:

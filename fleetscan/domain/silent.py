@@ -13,9 +13,9 @@ if TYPE_CHECKING:
 
 _STRUCTURE = re.compile(
     r"""(?ix) HKEY_LOCAL_MACHINE\\ (?:
-      SOFTWARE\\ (?:WOW6432Node\\)? Microsoft\\ Cryptography
-        (?: \\OID (?:\\EncodingType\ [^\\]*)? | \\Providers (?:\\Trust)? )?
-    | SYSTEM\\ CurrentControlSet\\ Services\\ WinSock2 (?:\\.*)?
+      SOFTWARE (?:\\WOW6432Node)? (?: \\Microsoft
+        (?: \\Cryptography (?: \\OID (?:\\EncodingType\ [^\\]*)? | \\Providers (?:\\Trust)? )? )? )?
+    | SYSTEM (?: \\CurrentControlSet (?: \\Services (?: \\WinSock2 (?:\\.*)? )? )? )?
     )"""
 )
 """Keys that hold the watched areas together; what lies below them is read by the decoders."""

@@ -175,6 +175,9 @@ def _scalar(row: RegistryRow, flags: list[Flag], environment: Mapping[str, str] 
             flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))
     if loads_code and row.type not in TEXT_TYPES:
         flags = [*flags, Flag("type", f"stored as {row.type}, not as text", Severity.MEDIUM)]
+    usual = next((one.usual for one in _CATALOGS if fold(one.pointer) == fold(row.name)), "")
+    if fold(data) == fold(usual):
+        data = usual  # a key has one name in any case
     odd = ", ".join(sorted({flag.code for flag in flags if flag.severity >= Severity.MEDIUM}))
     return Entity(
         kind="winsock_scalar",

@@ -63,6 +63,12 @@ CASES = {
         Severity.MEDIUM,
     ),
     "store provider removed": (key(STORE, Dll="cryptnet.dll", FuncName="F"), [], What.REMOVED, Severity.MEDIUM),
+    "NetBIOS gone with its interfaces": (
+        entry(1, packed(provider="8D5F1830-C273-11CF-95C8-00805F48A192", numbers=(17, 5, -1), flags=(0x2000E, 0))),
+        [],
+        What.REMOVED,
+        Severity.LOW,
+    ),
     "unknown value changed": (
         key(WINSOCK, Size=("REG_DWORD", "1")),
         key(WINSOCK, Size=("REG_DWORD", "2")),
@@ -70,6 +76,13 @@ CASES = {
         Severity.LOW,
     ),
 }
+
+
+def test_the_name_of_a_catalogue_has_no_case() -> None:
+    sides = [
+        Side(decode(key(WINSOCK, Current_Protocol_Catalog=name))) for name in ("Protocol_Catalog9", "protocol_catalog9")
+    ]
+    assert diff(*sides).changes == ()
 
 
 def graded(before: list[RegistryRow], after: list[RegistryRow], *, new_release: bool = False) -> Graded:

@@ -35,6 +35,9 @@ def incomplete(rows: list[RegistryRow], *unproven: str) -> list[str]:
 @pytest.mark.parametrize(
     "silent",
     [
+        r"HKEY_LOCAL_MACHINE\SOFTWARE",
+        r"HKEY_LOCAL_MACHINE\SOFTWARE\WOW6432Node\Microsoft",
+        r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services",
         OID.rpartition("\\")[0],
         OID,
         OID.replace("SOFTWARE", r"SOFTWARE\WOW6432Node"),
