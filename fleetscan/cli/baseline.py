@@ -80,6 +80,8 @@ def _create(store: Store, args: Namespace, now: datetime) -> None:
     )
     store.put_baseline(baseline)
     print(f"baseline {visible(args.name)}: sweep {sweep.id}, {_meaning(baseline)}")
+    if sweep.finished is None:
+        print("the sweep is not finished: what it still gets will be part of the baseline")
     pending = store.pending(sweep.id)
     if pending and (baseline.own_past or not golden):
         print(f"{len(pending)} of {sweep.hosts} hosts are not complete in it: what they lack is not comparable")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 from sqlalchemy import delete, insert, select, text, update
@@ -24,20 +25,23 @@ if TYPE_CHECKING:
 RESERVED = frozenset({"auto", "latest"})
 """Words that already mean something where a baseline is named."""
 
+LONGEST = 64
+"""Characters in a name: it stands in tables and file names."""
+
+_SWEEP = re.compile(r"[0-9]{1,8}|[0-9]{8}-.*", re.DOTALL)
+"""The beginning of a sweep's id."""
+
 _HINT = "fleetscan baseline list"
 
 
 def put(database: Database, baseline: Baseline) -> None:
     """Keep a baseline; the name must be free and the sweep must have its answers."""
-    if not baseline.name.strip() or readable(baseline.name) != baseline.name or baseline.name in RESERVED:
-        raise StoreError(f"a baseline cannot have this name: {baseline.name!a}", hint="letters, digits, - and _")
+    _check_name(baseline.name)
 
     def action(connection: Connection) -> None:
-        taken = select(schema.baseline.c.name).where(schema.baseline.c.name == baseline.name)
-        if connection.execute(taken).first():
-            raise StoreError(
-                f"there is a baseline {baseline.name} already", hint=f"fleetscan baseline delete {baseline.name}"
-            )
+        for name in connection.execute(select(schema.baseline.c.name)).scalars():
+            if name.casefold() == baseline.name.casefold():
+                raise StoreError(f"there is a baseline {name} already", hint=f"fleetscan baseline delete {name}")
         sweep = connection.execute(
             select(schema.sweep.c.id, schema.sweep.c.pruned).where(schema.sweep.c.name == baseline.sweep)
         ).one_or_none()
@@ -59,6 +63,19 @@ def put(database: Database, baseline: Baseline) -> None:
         )
 
     database.write(action)
+
+
+def _check_name(name: str) -> None:
+    """Refuse what nobody could type again, and what could mean a sweep or an option where a baseline is named."""
+    is_shown = name.isprintable() and name == name.strip() and readable(name) == name
+    if not is_shown or not 0 < len(name) <= LONGEST or name.startswith("-"):
+        raise StoreError(
+            f"a baseline cannot have this name: {name[:LONGEST]!a}", hint=f"letters, digits, - and _, up to {LONGEST}"
+        )
+    if name.casefold() in RESERVED or _SWEEP.fullmatch(name):
+        raise StoreError(
+            f"a baseline cannot have this name: {name!a} already means a sweep", hint="letters, digits, - and _"
+        )
 
 
 def _host(connection: Connection, sweep: int, baseline: Baseline, name: HostId) -> int:

@@ -142,6 +142,14 @@ def test_a_name_is_given_once(place: Path, capsys: pytest.CaptureFixture[str]) -
         (("create", "x", "--host", "ws-3"), "no answer of host ws-3"),
         (("create", "x", "--host", "stranger"), "no answer of host stranger"),
         (("create", "latest"), "cannot have this name"),
+        (("create", "Auto"), "already means a sweep"),
+        (("create", "2026"), "already means a sweep"),
+        (("create", "20261111-000000-3f2a"), "already means a sweep"),
+        (("create", ""), "cannot have this name"),
+        (("create", " monday"), "cannot have this name"),
+        (("create", "a\x1b[31mred"), "cannot have this name"),
+        (("create", "two\nlines"), "cannot have this name"),
+        (("create", "x" * 65), "cannot have this name"),
         (("delete", "nobody"), "there is no baseline nobody"),
     ],
 )
@@ -151,6 +159,28 @@ def test_what_cannot_be_is_said_in_one_line(
     printed = refused(place, capsys, *words)
     assert answer in printed
     assert printed.count("\n") == 1
+
+
+def test_names_that_differ_by_case_alone_collide(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    fleetscan(place, "create", "Monday")
+    assert "there is a baseline Monday already" in refused(place, capsys, "create", "monday")
+
+
+@pytest.mark.parametrize("name", ["it's; DROP TABLE", "../../etc/passwd", "größer", "%s {0} $HOME"])
+def test_names_are_texts_and_nothing_else(place: Path, capsys: pytest.CaptureFixture[str], name: str) -> None:
+    assert fleetscan(place, "create", name) == ExitCode.CLEAN
+    assert fleetscan(place, "show", name) == ExitCode.CLEAN
+    assert name in capsys.readouterr().out
+    assert fleetscan(place, "delete", name) == ExitCode.CLEAN
+
+
+def test_a_sweep_that_is_not_finished_can_be_a_baseline_and_says_so(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with open_store(place) as store:
+        store.reopen_sweep(store.sweep().id)
+    assert fleetscan(place, "create", "early") == ExitCode.CLEAN
+    assert "the sweep is not finished" in capsys.readouterr().out
 
 
 def test_a_baseline_whose_sweep_was_pruned_cannot_be_made(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
