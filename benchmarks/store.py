@@ -202,7 +202,7 @@ def comparing(folder: Path, hosts: int) -> Table:
 
 
 def _judge(store: SqlStore, sweep: SweepId, hosts: int) -> None:
-    """Known-good rows and their entities, which all hosts share; and every tenth host has a finding of its own."""
+    """Known-good rows and their entities, which all hosts share; every tenth host has a finding of its own, too."""
     names = tuple(HostId(f"ws-{number:05}.corp.example") for number in range(hosts))
     findings = tuple(
         FindingRecord(host=names[0], fingerprint="", rule_id="r-1", severity="info", entity=f"sip {number}")
@@ -215,7 +215,8 @@ def _judge(store: SqlStore, sweep: SweepId, hosts: int) -> None:
         if number % 10 == 0
     ]
     store.put_findings(sweep, own, [Shared(names, findings)])
-    store.put_entities(sweep, (), [Shared(names, entities)])
+    things = [EntityRecord(host=one.host, kind="trust", identity="its own") for one in own]
+    store.put_entities(sweep, things, [Shared(names, entities)])
 
 
 def _timed(action: Callable[[], int]) -> tuple[float, int]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, fields, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
-from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy import delete, func, insert, select, text, update
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
@@ -44,17 +44,21 @@ class _Sheets:
     contents: dict[bytes, list[bytes]] = field(default_factory=dict)
     holders: list[tuple[int, HostId, bytes]] = field(default_factory=list)
 
-    def add(self, kind: int, hosts: Iterable[HostId], records: Iterable[Record]) -> None:
-        """The same sheet for all ``hosts``."""
+    def bodies_of(self, records: Iterable[Record]) -> list[bytes]:
+        """The hashes of the records, which are kept to be written."""
         content = []
         for record in records:
             body = body_bytes(record)
             digest = sha256(body)
             self.bodies.setdefault(digest, (body, record))
             content.append(digest)
-        content.sort()
-        sheet = sheet_digest(_base(kind), content)
-        self.contents[sheet] = content
+        return content
+
+    def add(self, kind: int, hosts: Iterable[HostId], content: Iterable[bytes]) -> None:
+        """The same sheet for all ``hosts``."""
+        ordered = sorted(content)
+        sheet = sheet_digest(_base(kind), ordered)
+        self.contents[sheet] = ordered
         self.holders += [(kind, host, sheet) for host in hosts]
 
 
@@ -65,17 +69,25 @@ def _base(kind: int) -> int:
 def put(
     database: Database, sweep: SweepId, kind: type[R], records: Iterable[R], shared: Iterable[Shared[R]] = ()
 ) -> None:
-    """Replace what was judged of the sweep; hosts of which nothing is said get no row."""
+    """Replace what was judged of the sweep; hosts of which nothing is said get no row, the others one.
+
+    A host with records of its own has those that it shares on the same sheet.
+    """
     number = KINDS[kind]
     sheets = _Sheets()
-    own: dict[HostId, list[R]] = defaultdict(list)
+    grouped: dict[HostId, list[R]] = defaultdict(list)
     for record in records:
-        own[record.host].append(record)
-    for host, items in own.items():
-        sheets.add(number, (host,), items)
+        grouped[record.host].append(record)
+    own = {host: sheets.bodies_of(items) for host, items in grouped.items()}
     for group in shared:
         if group.records:
-            sheets.add(number + SHARED, group.hosts, map(_without_host, group.records))
+            common = sheets.bodies_of(map(_without_host, group.records))
+            if rest := [host for host in group.hosts if host not in own]:
+                sheets.add(number + SHARED, rest, common)
+            for host in own.keys() & set(group.hosts):
+                own[host] += common
+    for host, content in own.items():
+        sheets.add(number, (host,), content)
     database.write(lambda connection: _write(connection, database.name, sweep, number, sheets))
 
 
@@ -106,13 +118,16 @@ def _write(connection: Connection, name: str, sweep: SweepId, kind: int, sheets:
     items = numbers.of(
         connection, TABLES[kind], {digest: partial(_row, *body) for digest, body in sheets.bodies.items()}
     )
+    newest = connection.execute(select(func.max(schema.sheet.c.id))).scalar() or 0
     made = numbers.of(connection, schema.sheet, {digest: lambda: {"kind": kind} for digest in sheets.contents})
     rows = [
         {"sheet": made[digest], "position": position, "item": items[body]}
         for digest, content in sheets.contents.items()
+        if made[digest] > newest  # one that was there has its items, written with it
         for position, body in enumerate(content)
     ]
-    connection.execute(ignore_known(connection, schema.sheet_item), rows)
+    if rows:
+        connection.execute(ignore_known(connection, schema.sheet_item), rows)
     hosts = number_hosts(connection, sorted({host for _, host, _ in sheets.holders}))
     connection.execute(
         insert(schema.judged),

@@ -8,9 +8,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fleetscan.judging import judge
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
 from fleetscan.store.interface import Baseline
 from fleetscan.store.sql import open_store
-from tests.domain.rows import PE, POWERSHELL, sip
+from tests.domain.rows import MSI, PE, POWERSHELL, sip
 from tests.findings.sweeps import START, put_sweep
 
 if TYPE_CHECKING:
@@ -18,8 +20,12 @@ if TYPE_CHECKING:
 
     from fleetscan.store.interface import Store
 
-CLEAN = sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
+CLEAN = [
+    *sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
+    *sip(MSI, r"C:\Windows\System32\MSISIP.DLL", "MsiSIPVerifyIndirectData"),
+]
 HIJACK = [*CLEAN, *sip(POWERSHELL, r"C:\Users\Public\x.dll", "PsVerifyHash")]
+RULES = load_rules((content("rules"),)).rules
 HOSTS, LIMIT = 400, 64
 
 
@@ -31,7 +37,7 @@ def sweep(store: Store, day: int, hijacked: int) -> None:
     judge(
         store,
         store.sweep(name),
-        (),
+        RULES,
         now=datetime(2026, 11, 9, tzinfo=UTC),
         baseline=Baseline(name="first", sweep=first.id, created=START) if day else None,
     )
@@ -47,10 +53,18 @@ def size(place: Path) -> int:
 def test_a_finding_that_stays_costs_its_host_nothing_new(tmp_path: Path) -> None:
     place = tmp_path / "store.db"
     with open_store(place) as store:
-        for day, hijacked in enumerate((200, 200, 200)):
+        for day, hijacked in enumerate((HOSTS, HOSTS, HOSTS)):
             before = size(place)
             sweep(store, day, hijacked)
         assert size(place) - before <= LIMIT * HOSTS
+
+
+def test_what_a_host_shares_stands_beside_what_is_its_own(tmp_path: Path) -> None:
+    with open_store(tmp_path / "store.db") as store:
+        sweep(store, 0, HOSTS)
+        found = [one for one in store.findings(store.sweep().id) if one.host == "ws-00000.corp.example"]
+        assert {(one.severity, one.state) for one in found} == {("high", "no baseline"), ("info", "no baseline")}
+        assert store.verify().problems == ()
 
 
 def test_the_same_finding_on_other_hosts_is_news_of_those_hosts_only(tmp_path: Path) -> None:
