@@ -71,6 +71,10 @@ def days(text: str) -> int:
     return int(match[1]) * {"d": 1, "w": 7, "y": 365}[match[2]]
 
 
+def _days(number: int) -> str:
+    return "1 day" if number == 1 else f"{number} days"
+
+
 def _print_table(rows: Sequence[Sequence[object]], headers: Sequence[str]) -> None:
     print(tabulate(rows, headers=headers, tablefmt="simple", disable_numparse=True))
 
@@ -126,19 +130,20 @@ def _problems(problems: Sequence[Problem]) -> ExitCode:
         print("sound: every hash and the chain of evidence agree")
         return ExitCode.CLEAN
     _print_table([(visible(problem.where), visible(problem.what)) for problem in problems], ("where", "problem"))
-    print(f"\n{len(problems)} problems (try: restore a backup, or sweep again into a new store)")
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    print(f"\n{count} (try: restore a backup, or sweep again into a new store)")
     return ExitCode.FINDINGS
 
 
 def _prune(store: Store, place: str, keep_days: int, now: datetime) -> ExitCode:
     before = _size(place)
     pruned = store.prune(keep_days, now=now)
-    rows = [(name, "dropped", f"older than {keep_days} days") for name in pruned.sweeps]
+    rows = [(name, "dropped", f"older than {_days(keep_days)}") for name in pruned.sweeps]
     rows += [(name, "kept", visible(reason)) for name, reason in pruned.kept]
     if rows:
         _print_table(rows, ("sweep", "answers", "why"))
     else:
-        print(f"nothing is older than {keep_days} days")
+        print(f"nothing is older than {_days(keep_days)}")
     dropped = ", ".join(f"{count:,} {name}" for name, count in pruned.records.items())
     if dropped:
         print(f"\nrecords dropped: {dropped}")

@@ -23,6 +23,7 @@ from fleetscan.store.interface import PlanRecord, RuleRecord, Sweep, SweepHost
 from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 START = datetime(2026, 11, 21, 21, 10, tzinfo=UTC)
@@ -249,3 +250,68 @@ def test_without_a_store_the_answer_is_one_line_and_exit_code_2(
     assert printed.count("\n") == 1
     assert "there is no store" in printed
     assert not (tmp_path / "missing.db").exists()
+
+
+def make_truncated(place: Path) -> None:
+    with place.open("r+b") as file:
+        file.truncate(place.stat().st_size // 2)
+
+
+def make_future(place: Path) -> None:
+    alter(place, "UPDATE meta SET value = '999' WHERE name = 'schema'")
+
+
+def make_damaged(place: Path) -> None:
+    content = place.read_bytes()
+    place.write_bytes(content[:100] + b"\xa5" * (len(content) - 100))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (make_truncated, "the store is truncated"),
+        (make_future, "schema version 999"),
+        (make_damaged, "the store is damaged"),
+    ],
+)
+@pytest.mark.parametrize(
+    "words_of_command",
+    [
+        ("store", "info"),
+        ("store", "verify"),
+        ("store", "prune", "--keep", "1d"),
+        ("baseline", "create", "x"),
+        ("baseline", "show", "x"),
+        ("evaluate",),
+        ("report",),
+        ("diff",),
+        ("approve", "f", "--owner", "o", "--reason", "r", "--expires", "2999-01-01"),
+        ("sweep", "-i", "inventory/demo.yml", "-q"),
+    ],
+    ids=" ".join,
+)
+def test_a_store_that_cannot_be_used_is_one_line_and_exit_code_2_and_stays_as_it_is(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    make: Callable[[Path], None],
+    words: str,
+    words_of_command: tuple[str, ...],
+) -> None:
+    make(place)
+    before = place.read_bytes()
+    with pytest.raises(SystemExit) as stop:
+        main([*words_of_command, "--store", str(place)])
+    assert stop.value.code == ExitCode.USAGE
+    printed = capsys.readouterr()
+    [line] = printed.err.splitlines()
+    assert words in line
+    assert line.startswith(f"fleetscan: {place}: ")
+    assert "(try: " in line
+    assert printed.out == ""
+    assert place.read_bytes() == before
+
+
+def test_a_verify_with_one_problem_says_one(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alter(place, "UPDATE meta SET value = 'x' WHERE name = 'generation'")
+    assert fleetscan(place, "verify") == ExitCode.FINDINGS
+    assert "\n1 problem (try: " in capsys.readouterr().out
