@@ -54,16 +54,29 @@ def judge_appid(entity: Entity, context: Context) -> Verdict:
         return incomplete(entity)
     facts = context.known.find("winsock_appid", entity.get("name"))
     if not facts:
-        return unknown("LSP permissions of a program that no fact lists", Severity.LOW)
+        return _other_application(entity, context)
     same = [fact for fact in facts if _same_program(fact, entity)]
-    allowed = [fact for fact in same if entity.get("categories") == f"0x{fact.numbers['permitted_lsp_categories']:08x}"]
+    allowed = [fact for fact in same if entity.get("categories") == _categories(fact)]
     if any(fact.fits(context.releases) for fact in allowed):
         return expected(f"{entity.title}: permissions are stock", allowed[0])
     if allowed:
         return likely(allowed[0], f"{entity.title}: permissions of another release of Windows")
-    wanted = " or ".join(sorted({f"0x{fact.numbers['permitted_lsp_categories']:08x}" for fact in facts}))
+    wanted = " or ".join(sorted({_categories(fact) for fact in facts}))
     why = f"{entity.get('path')} admits {entity.get('categories')}, stock is {wanted}: layered providers may enter it"
     return hijack(facts[0], why, Severity.MEDIUM)
+
+
+def _other_application(entity: Entity, context: Context) -> Verdict:
+    """A row under a name that no fact lists: it may be about a program whose permissions are known."""
+    stock = [fact for fact in context.known.of_kind("winsock_appid") if entity.get("path") in fact.paths]
+    if stock and all(entity.get("categories") != _categories(fact) for fact in stock):
+        why = f"another row for {entity.get('path')} admits {entity.get('categories')}, which stock rows of it do not"
+        return unknown(why, Severity.MEDIUM)
+    return unknown("LSP permissions of a program that no fact lists", Severity.LOW)
+
+
+def _categories(fact: Fact) -> str:
+    return f"0x{fact.numbers['permitted_lsp_categories']:08x}"
 
 
 def _same_program(fact: Fact, entity: Entity) -> bool:

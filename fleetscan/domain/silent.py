@@ -9,7 +9,7 @@ from fleetscan.domain.entity import Entity
 from fleetscan.model.registry import fold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
 _STRUCTURE = re.compile(
     r"""(?ix) HKEY_LOCAL_MACHINE\\ (?:
@@ -27,8 +27,10 @@ _VOLATILE = re.compile(r"[0-9A-Fa-f]{8}")
 _WHY = "the key is listed, but it gave no row: empty, hidden or unreadable"
 
 
-def silent_areas(unproven: Iterable[str], entities: Iterable[Entity]) -> Iterator[Entity]:
+def silent_areas(unproven: Sequence[str], entities: Iterable[Entity]) -> Iterator[Entity]:
     """An incomplete entity for every silent key of the watched areas of which no entity speaks."""
+    if not unproven:
+        return
     told = {fold(key) for entity in entities for key in entity.keys}
     for key in unproven:
         if fold(key) in told:

@@ -263,6 +263,26 @@ CASES = [
         L,
     ),
     Case(
+        "a second row for lsass admits all",
+        key(
+            f"{WINSOCK}\\AppId_Catalog\\343305C9-0BADF00D",
+            AppFullPath=r"C:\Windows\System32\lsass.exe",
+            PermittedLspCategories=("REG_DWORD", "-1"),
+        ),
+        U,
+        MEDIUM,
+    ),
+    Case(
+        "a row for svchost with other arguments",
+        key(
+            f"{WINSOCK}\\AppId_Catalog\\2C69D9F1-0BADF00D",
+            AppFullPath=r"C:\Windows\System32\svchost.exe",
+            PermittedLspCategories=("REG_DWORD", str(0x40000000)),
+        ),
+        U,
+        LOW,
+    ),
+    Case(
         "lsass admits all",
         key(
             f"{WINSOCK}\\AppId_Catalog\\343305C9",
