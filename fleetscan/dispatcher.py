@@ -199,6 +199,10 @@ class Dispatcher:
         self._now = now
         self._random = random_ or random.Random()  # noqa: S311 - jitter, not secrets
         self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        self._orders: queue.SimpleQueue[tuple[int, _Job] | None] = queue.SimpleQueue()
+        self._threads = 0
+        self._idle = 0
+        """Threads that wait for an order; those that are stuck in an engine do not."""
         self._running: dict[int, _Job] = {}
         self._busy: Counter[str] = Counter()
         self._blocked: dict[tuple[str, ...], deque[Host]] = {}
@@ -221,6 +225,7 @@ class Dispatcher:
             with _rare_collections():
                 yield from self._results_of(iter(hosts))
         finally:
+            self._dismiss()
             self._observer.notify(SweepEnded(self._stop.is_set()))
 
     def _results_of(self, feed: Iterator[Host]) -> Iterator[HostResult]:
@@ -289,11 +294,30 @@ class Dispatcher:
         self._running[ticket] = job
         self._busy.update(job.host.groups)
         self._observer.notify(HostStarted(job.host.id, job.attempt))
+        self._orders.put((ticket, job))
+        if self._idle:
+            self._idle -= 1
+            return
+        self._threads += 1
         # A daemon: a thread stuck in an engine must not keep the process from ending.
-        threading.Thread(target=self._ask, args=(ticket, job), name=f"ask {job.host.id}", daemon=True).start()
+        threading.Thread(target=self._work, args=(self._orders, self._arrivals), daemon=True).start()
 
-    def _ask(self, ticket: int, job: _Job) -> None:
-        """Ask, in a thread of its own. Here is the one guard: a bug in one host's path does not end the sweep."""
+    def _work(self, orders: queue.SimpleQueue[tuple[int, _Job] | None], arrivals: queue.SimpleQueue[_Arrival]) -> None:
+        """Ask host after host. To start a thread is to wait for it: with one for each host, slots would stand idle."""
+        while (order := orders.get()) is not None:
+            threading.current_thread().name = f"ask {order[1].host.id}"
+            arrivals.put(self._ask(*order))
+
+    def _dismiss(self) -> None:
+        """End the threads, each after what it is doing."""
+        for _ in range(self._threads):
+            self._orders.put(None)
+        # Who is stuck and comes back later finds the old queues, and ends.
+        self._orders, self._arrivals = queue.SimpleQueue(), queue.SimpleQueue()
+        self._threads = self._idle = 0
+
+    def _ask(self, ticket: int, job: _Job) -> _Arrival:
+        """Ask, in a thread of the pool. Here is the one guard: a bug in one host's path does not end the sweep."""
         statements = job.unanswered(self._plan.statements)
         try:
             given = self._engine_named(job.host.engine).ask(job.host, statements, deadline=job.deadline)
@@ -302,7 +326,7 @@ class Dispatcher:
         except Exception as error:
             LOG.debug("asking %s failed", job.host.id, exc_info=True)
             after, result = job, self._uncovered(job, Reason.INTERNAL, f"{type(error).__name__}: {error}")
-        self._arrivals.put(_Arrival(ticket, after, result))
+        return _Arrival(ticket, after, result)
 
     def _ask_again(self, job: _Job) -> bool:
         if job.attempt >= self._limits.attempts or not job.unanswered(self._plan.statements) or self._stop.is_set():
@@ -315,6 +339,7 @@ class Dispatcher:
     def _collect(self, patience: float) -> Iterator[HostResult]:
         """Results of the threads that come back within ``patience``, and of those nobody waits for any longer."""
         for arrival in self._arrived(patience):
+            self._idle += 1
             job = self._running.pop(arrival.ticket, None)
             if job is None:
                 continue  # given up before; its host has its result

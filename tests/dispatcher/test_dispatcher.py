@@ -212,6 +212,44 @@ def test_an_engine_that_ignores_its_deadline_is_given_up(monkeypatch: pytest.Mon
     assert all(reasons(result) == {Reason.DEADLINE} for result in results.values())
 
 
+def test_threads_are_as_many_as_hosts_at_once_and_end_with_the_sweep() -> None:
+    seen: set[int] = set()
+
+    def answer(_host: Host, _statement: Statement, _attempt: int) -> Answer:
+        seen.add(threading.get_ident())
+        return EMPTY
+
+    assert len(sweep(Scripted(answer, seconds=0.005), hosts(40))) == 40
+    assert len(seen) == FAST.concurrency
+    end = time.monotonic() + 5
+    while (asking := [t for t in threading.enumerate() if t.ident in seen]) and time.monotonic() < end:
+        time.sleep(0.01)
+    assert not asking
+
+
+def test_a_thread_that_is_stuck_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_OVERDUE", 0.1)
+    let_go = threading.Event()
+
+    def answer(host: Host, _statement: Statement, _attempt: int) -> Answer:
+        if host.id in ("h0", "h1", "h2"):
+            let_go.wait(10)
+        return EMPTY
+
+    engine = Scripted(answer)
+    results = sweep(engine, hosts(30, timeout=0.5), limits=replace(FAST, concurrency=3))
+    let_go.set()
+    assert {host for host, result in results.items() if reasons(result) == {Reason.DEADLINE}} == {"h0", "h1", "h2"}
+    assert len(results) == 30
+
+
+def test_one_dispatcher_may_run_twice() -> None:
+    engine = Scripted()
+    dispatcher = Dispatcher(PLAN, lambda _: engine, limits=FAST)
+    assert len(list(dispatcher.run(hosts(6)))) == 6
+    assert len(list(dispatcher.run(hosts(6)))) == 6
+
+
 def test_after_the_overall_deadline_the_rest_is_not_covered_and_says_so() -> None:
     engine = Scripted(seconds=0.1)
     limits = Limits(concurrency=2, total_seconds=0.25)
