@@ -255,7 +255,7 @@ class Bar:
                 pass
         if self._progress is not None and self._task is not None:
             tally = self._tally
-            rate = f"{self._progress.tasks[0].finished_speed or self._progress.tasks[0].speed or 0:.1f}"
+            rate = f"{tally.done / max(1.0, self._progress.tasks[0].elapsed or 0.0):.1f}"
             self._progress.update(
                 self._task, completed=tally.done, failed=tally.failed, running=tally.running, rate=rate
             )
