@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from fleetscan.domain.entity import Flag, Pairs
 from fleetscan.domain.paths import DllPath, normalise
 from fleetscan.model.finding import Severity
-from fleetscan.model.registry import fold
+from fleetscan.model.registry import DEFAULT_VALUE, fold
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fleetscan.model.registry import RegistryRow
 
 TEXT_TYPES = frozenset({"REG_SZ", "REG_EXPAND_SZ"})
-_SYSTEM_DLLS = frozenset({"ntdll.dll", "kernel32.dll", "kernelbase.dll", "user32.dll", "shell32.dll"})
+_SYSTEM_DLLS = frozenset({"ntdll", "kernel32", "kernelbase", "user32", "shell32"})
 """Signed and always there, with exports that return success: never a provider."""
 
 
@@ -51,7 +51,7 @@ def read_loadable(node: Node, names: Names, environment: Mapping[str, str] | Non
     dll, raw, dll_type = _dll(values.get(fold(names.dll), []), environment, flags)
     function = _function(values.get(fold(names.function), []), names.function, flags)
     known = {fold(name) for name in (names.dll, names.function, *names.others)}
-    extra = sorted(rows[0].name for name, rows in values.items() if name not in known)
+    extra = sorted(rows[0].name for name, rows in values.items() if name not in known and not _is_unset(rows[0]))
     if extra:
         flags.append(Flag("extra values", f"unusual values: {', '.join(extra)}", Severity.MEDIUM))
     if node.children:
@@ -75,6 +75,11 @@ def read_loadable(node: Node, names: Names, environment: Mapping[str, str] | Non
     )
 
 
+def _is_unset(row: RegistryRow) -> bool:
+    """The unnamed value, empty: editors of the registry leave it behind."""
+    return row.name == DEFAULT_VALUE and not row.data
+
+
 def _repeated(values: Mapping[str, list[RegistryRow]]) -> list[Flag]:
     twice = sorted(rows[0].name for rows in values.values() if len(rows) > 1)
     if not twice:
@@ -96,7 +101,7 @@ def _dll(
         return None, "", row.type
     path = normalise(row.data, environment)
     flags.extend(path.flags)
-    if path.base in _SYSTEM_DLLS:
+    if path.base.removesuffix(".dll") in _SYSTEM_DLLS:
         flags.append(Flag("system DLL", f"{path.base} is no provider: its exports only return success", Severity.HIGH))
     if path.is_user_writable:
         flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 WIN10 = HostFacts(os_build="19045", os_name="Microsoft Windows 10 Pro")
 WIN7 = HostFacts(os_build="7601", os_name="Windows 7")
 PS_DLL = r"C:\Windows\System32\WindowsPowerShell\v1.0\pwrshsip.dll"
+PS_KEY = f"{OID}\\{VERIFY}\\{POWERSHELL}"
+STOCK_PS = sip(POWERSHELL, PS_DLL, "PsVerifyHash")
 UNKNOWN = "{5D9F2E61-3B7C-4A50-8C11-9A64E7B0D2F3}"
 FOREIGN = "5D9F2E61-3B7C-4A50-8C11-9A64E7B0D2F3"
 
@@ -262,6 +264,9 @@ CASES = [
         ),
         L,
     ),
+    Case("system library without extension", sip(UNKNOWN, "user32", "GetDesktopWindow"), U, HIGH),
+    Case("stock with an empty default value", [*STOCK_PS, RegistryRow(PS_KEY, "(Default)", "REG_SZ", "")], E),
+    Case("stock with a default value", [*STOCK_PS, RegistryRow(PS_KEY, "(Default)", "REG_SZ", "x.dll")], S, MEDIUM),
     Case(
         "a second row for lsass admits all",
         key(
