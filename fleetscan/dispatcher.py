@@ -437,20 +437,23 @@ class Dispatcher:
         return self._finished(self._uncovered(job, Reason.DEADLINE, detail), job)
 
     def _finished(self, result: HostResult, job: _Job) -> HostResult:
-        statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
-        missing = next((status for status in statuses if not isinstance(status, Complete)), None)
-        self._observer.notify(
-            HostFinished(
-                host=result.host,
-                seconds=self._clock() - job.began,
-                complete=sum(isinstance(status, Complete) for status in statuses),
-                partial=sum(isinstance(status, Partial) for status in statuses),
-                unreachable=sum(isinstance(status, Unreachable) for status in statuses),
-                reason=missing.reason if missing else "",
-                detail=missing.detail if missing else "",
-            )
-        )
+        self._observer.notify(finished(result, self._clock() - job.began))
         return result
+
+
+def finished(result: HostResult, seconds: float) -> HostFinished:
+    """The event that a display shows for a result."""
+    statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
+    missing = next((status for status in statuses if not isinstance(status, Complete)), None)
+    return HostFinished(
+        host=result.host,
+        seconds=seconds,
+        complete=sum(isinstance(status, Complete) for status in statuses),
+        partial=sum(isinstance(status, Partial) for status in statuses),
+        unreachable=sum(isinstance(status, Unreachable) for status in statuses),
+        reason=missing.reason if missing else "",
+        detail=missing.detail if missing else "",
+    )
 
 
 def _unless_users_are_known(

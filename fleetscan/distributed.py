@@ -16,12 +16,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from fleetscan import __version__
-from fleetscan.dispatcher import Dispatcher
+from fleetscan.dispatcher import Dispatcher, finished
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import SettingsError
-from fleetscan.model.snapshot import Complete, HostFacts, HostResult, Partial, Reason, ScopeResult, Unreachable, is_gap
+from fleetscan.model.snapshot import HostFacts, HostResult, Reason, ScopeResult, Unreachable
 from fleetscan.planner.detections import detection_scopes
-from fleetscan.progress import HostFinished, HostStarted, SweepEnded, SweepStarted
+from fleetscan.progress import HostStarted, SweepEnded, SweepStarted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from fleetscan.dispatcher import Limits
     from fleetscan.model.host import Host
     from fleetscan.planner.plan import Plan
-    from fleetscan.progress import Observer
+    from fleetscan.progress import HostFinished, Observer
 
 BATCH = 16
 """Most hosts in one task: few, so that results stream and a lost worker costs little."""
@@ -364,15 +364,4 @@ def _portable_result(result: HostResult) -> HostResult:
 
 
 def _event(result: HostResult) -> HostFinished:
-    """The event a display shows for a result."""
-    statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
-    missing = next((status for status in statuses if not isinstance(status, Complete)), None)
-    return HostFinished(
-        host=result.host,
-        seconds=(result.finished - result.started).total_seconds(),
-        complete=sum(isinstance(status, Complete) for status in statuses),
-        partial=sum(isinstance(status, Partial) for status in statuses),
-        unreachable=sum(isinstance(status, Unreachable) for status in statuses),
-        reason=missing.reason if missing else "",
-        detail=missing.detail if missing else "",
-    )
+    return finished(result, (result.finished - result.started).total_seconds())
