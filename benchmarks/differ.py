@@ -1,6 +1,6 @@
 """What the comparison of two sweeps costs, with decoding: against reading alone, and against a plain row table.
 
-    python benchmarks/differ.py            # 20,000 hosts x 20 scopes, twice; then ten times the rows; 3 GB, three minutes
+    python benchmarks/differ.py            # 20,000 hosts x 20 scopes, then ten times the rows; 3 GB, three minutes
     python benchmarks/differ.py --quick    # 2,000 hosts, under 50 s
 
 0.1 % of the cells change, each in its own way. Reading is: find the changed cells and unpack the bytes of their blocks.
@@ -239,7 +239,8 @@ def main() -> int:
     headers = ("rows per scope", "cells changed", "changes", "reading s", "diff s", "diff - reading s", "peak MB")
     print(tabulate(table, headers=headers, floatfmt=".2f"))
     seconds, rows = _plain(hosts, ENTRIES, changed)
-    print(f"plain row table, anti-join, {3 * ENTRIES} rows per scope: {seconds:.2f} s, {rows} changed rows, none decoded")
+    size = f"{3 * ENTRIES} rows per scope"
+    print(f"plain row table, anti-join, {size}: {seconds:.2f} s, {rows} changed rows, none decoded")
     worst = max(one.decoding for one in costs)
     print(f"the diff costs {worst:.2f} s more than reading (limit {LIMIT:.1f} s)")
     return int(worst > LIMIT)
