@@ -18,7 +18,7 @@ from fleetscan.findings.records import (
 from fleetscan.queries import load_queries
 from fleetscan.report.build import build_document
 from fleetscan.settings import content
-from fleetscan.store.interface import COMPLETE, Baseline
+from fleetscan.store.interface import Baseline
 from fleetscan.triage import pairs
 
 if TYPE_CHECKING:
@@ -41,20 +41,27 @@ class Judged:
 
 
 ROLLING = "auto"
-"""Name of the rolling baseline, which is kept nowhere: the last complete sweep of the same kind."""
+"""Name of the rolling baseline, which is kept nowhere: each host as the last sweep of the same kind saw it."""
+
+_EARLIER = 30  # sweeps that may know a host which the last one did not reach
 
 
 def previous(store: Store, sweep: Sweep) -> Baseline | None:
-    """The last complete sweep before this one with the same note, as a baseline; None if there is none."""
-    earlier = [
+    """The last finished sweep before this one with the same note, as a baseline; None if there is none.
+
+    In a fleet some host is always away. One that the last sweep did not reach is compared with the sweep before it that
+    did, else whatever happened to it meanwhile would never be new.
+    """
+    finished = [
         one
         for one in store.sweeps()
-        if one.started < sweep.started and one.note == sweep.note and one.outcome == COMPLETE and one.pruned is None
+        if one.started < sweep.started and one.note == sweep.note and one.finished is not None and one.pruned is None
     ]
-    if not earlier:
+    if not finished:
         return None
-    last = max(earlier, key=lambda one: one.started)
-    return Baseline(name=ROLLING, sweep=last.id, created=last.started)
+    last, *earlier = sorted(finished, key=lambda one: one.started, reverse=True)
+    ids = tuple(one.id for one in earlier[:_EARLIER])
+    return Baseline(name=ROLLING, sweep=last.id, created=last.started, earlier=ids)
 
 
 def judge(

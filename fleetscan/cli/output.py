@@ -31,7 +31,7 @@ def add_output_options(parser: ArgumentParser) -> None:
     judged.add_argument(
         "--baseline",
         metavar="NAME",
-        help="compare with this baseline (fleetscan baseline list); auto: the last complete sweep before this one",
+        help="compare with this baseline (fleetscan baseline list); auto: each host as an earlier sweep last saw it",
     )
     judged.add_argument(
         "--approvals",

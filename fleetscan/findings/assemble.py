@@ -97,10 +97,11 @@ def assess(
     judge = Judge(store, known or load(), find_hits, {query.scope_id: query for query in detections})
     groups = tuple(judge.groups(sweep.id))
     counted = census(group for group in groups if _is_reached(group))
-    past = _Past.read(judge, baseline) if baseline else None
+    inventory = {host.id: host.groups for host in store.hosts(sweep.id)}
+    past = _Past.read(judge, baseline, inventory) if baseline else None
     scopes = store.plan(sweep.id).scopes
     by_data = filtered_by_data(scopes) | {scope_id for scope_id, _ in scopes if is_detection(scope_id)}
-    work = _Work(judge, groups, counted, past, {host.id: host.groups for host in store.hosts(sweep.id)}, by_data)
+    work = _Work(judge, groups, counted, past, inventory, by_data)
     return work.assessment(sweep, baseline, approvals, today)
 
 
@@ -120,12 +121,19 @@ class _Past:
     """Hosts whose key was refused then."""
 
     @classmethod
-    def read(cls, judge: Judge, baseline: Baseline) -> _Past:
-        """Read and judge the baseline's sweep."""
+    def read(cls, judge: Judge, baseline: Baseline, wanted: Iterable[HostId]) -> _Past:
+        """Read and judge the baseline's sweep, and earlier ones for the wanted hosts that it did not reach."""
         groups = tuple(judge.groups(baseline.sweep))
         hosts = {host: group for group in groups if _is_reached(group) for host in group.hosts}
         listed = frozenset(host.id for host in judge.store.hosts(baseline.sweep))
         golden = tuple(hosts[name] for name in baseline.golden if name in hosts)
+        missing = {host for host in wanted if host not in hosts}
+        for sweep in baseline.earlier:
+            if not missing:
+                break
+            reached = {host for host, covered in judge.store.reached(sweep).items() if covered and host in missing}
+            hosts |= {host: group for group in judge.groups(sweep, reached) for host in group.hosts} if reached else {}
+            missing -= reached
         return cls(hosts, golden, baseline.own_past or not baseline.golden, listed, refusals(groups))
 
     def own(self, host: HostId) -> HostGroup | None:
@@ -252,9 +260,10 @@ class _Work:
         return _with_hits(known, group, self._appearances.hits(past, group))
 
     def _before(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
+        known = self._matters_of(group) if group else {}
         if self._past is not None and self._past.own_past and host in self._past.refused:
-            return _refusal(host, self._past.refused[host])
-        return self._matters_of(group) if group else {}
+            return {**known, **_refusal(host, self._past.refused[host])}
+        return known
 
     def _removed(
         self, group: HostGroup | None, before: HostGroup | None, now: Mapping[Ident, Matter]

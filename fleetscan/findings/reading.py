@@ -23,7 +23,7 @@ from fleetscan.model.snapshot import Complete, HostFacts
 from fleetscan.store.digest import line_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterable, Iterator, Mapping
 
     from fleetscan.domain.known_good import KnownGood
     from fleetscan.domain.verdicts import Judged
@@ -143,13 +143,13 @@ class Judge:
         before, after = (() if block is None else self.store.block_lines(block) for block in (old, new))
         return changed_lines(before, after, line_rows)
 
-    def groups(self, sweep: SweepId) -> Iterator[HostGroup]:
-        """Every distinct answer of a sweep with the hosts that gave it."""
+    def groups(self, sweep: SweepId, only: Container[HostId] | None = None) -> Iterator[HostGroup]:
+        """Every distinct answer of a sweep with the hosts that gave it, or with those of ``only``."""
         facts = self.store.fleet_facts(sweep)
         blind = self.store.blind_spots(sweep)
         for tree in self.store.trees(sweep):
             alike: dict[tuple[Outlook, tuple[BlindSpot, ...]], list[HostId]] = {}
-            for host in tree.hosts:
+            for host in tree.hosts if only is None else [host for host in tree.hosts if host in only]:
                 key = self._outlook(tree.cells, facts.get(host)), tuple(blind.get(host, ()))
                 alike.setdefault(key, []).append(host)
             for (outlook, spots), hosts in alike.items():

@@ -175,7 +175,8 @@ class Baseline:
     """A name for a sweep: without ``host`` every host is compared with its own past, else with that golden host.
 
     With ``others`` there are several golden hosts, and each host is compared with the one of its OS build.
-    ``own_past``: golden hosts are only for hosts that have no past in the sweep.
+    ``own_past``: golden hosts are only for hosts that have no past in the sweep. ``earlier`` are sweeps, newest first,
+    for hosts of which the sweep has nothing; never stored.
     """
 
     name: str
@@ -185,6 +186,7 @@ class Baseline:
     own_past: bool = False
     created: datetime
     note: str = ""
+    earlier: tuple[SweepId, ...] = ()
 
     @property
     def golden(self) -> tuple[HostId, ...]:

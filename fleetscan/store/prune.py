@@ -42,9 +42,9 @@ JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fin
 GROUP BY o.host, o.fingerprint
 """
 
-# What ``--baseline auto`` would compare with: the last complete sweep of a series. A note that was used once is none.
+# What ``--baseline auto`` would compare with: the last finished sweep of a series. A note that was used once is none.
 _SERIES = """
-SELECT MAX(s.id) FROM sweep s WHERE s.outcome = 'complete' AND s.pruned IS NULL
+SELECT MAX(s.id) FROM sweep s WHERE s.finished IS NOT NULL AND s.pruned IS NULL
   AND (s.note = '' OR (SELECT COUNT(*) FROM sweep o WHERE o.note = s.note) > 1)
 GROUP BY s.note
 """
@@ -121,7 +121,7 @@ def _needed(connection: Connection) -> dict[int, str]:
     """Sweeps that must stay, with the reason."""
     needed: dict[int, str] = {}
     for (number,) in connection.execute(text(_SERIES)):
-        needed[number] = "the last complete sweep of its kind"
+        needed[number] = "the last finished sweep of its kind"
     latest = connection.execute(text("SELECT MAX(id) FROM sweep")).scalar()
     if latest is not None:
         needed[latest] = "the latest sweep"

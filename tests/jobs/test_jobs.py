@@ -23,6 +23,7 @@ from fleetscan.jobs import OUTBOX, Outcome, World, run_job
 from fleetscan.notify import Deferred, EventKind
 from fleetscan.progress import Silent
 from fleetscan.schedule import load_jobs
+from fleetscan.store.interface import INCOMPLETE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -52,11 +53,12 @@ class Fleet:
 
     folder: Path
 
-    def becomes(self, exports: list[Path]) -> None:
-        files = ", ".join(map(str, exports))
-        (self.folder / "fleet.yml").write_text(
-            f"hosts:\n  pc: {{engine: embedded, hives: [{files}]}}\n", encoding="utf-8"
-        )
+    def becomes(self, exports: list[Path], **others: list[Path]) -> None:
+        lines = [
+            f"  {name}: {{engine: embedded, hives: [{', '.join(map(str, files))}]}}\n"
+            for name, files in {"pc": exports, **others}.items()
+        ]
+        (self.folder / "fleet.yml").write_text("hosts:\n" + "".join(lines), encoding="utf-8")
 
     def run(self) -> Outcome:
         jobs = load_jobs(self.folder / "fleetscan.yml")
@@ -102,17 +104,34 @@ def test_a_host_that_is_lost_loses_coverage_and_its_findings_are_not_gone(fleet:
     assert [event.kind for event in fleet.run().events] == [EventKind.COVERAGE_LOST]
 
 
-def test_the_rolling_baseline_is_the_last_complete_sweep_of_the_job(fleet: Fleet) -> None:
-    fleet.becomes(CLEAN)
-    fleet.run()
+@pytest.mark.parametrize("between", [[], [BROKEN], [BROKEN, BROKEN]], ids=["next", "away once", "away twice"])
+def test_the_rolling_baseline_is_the_machine_as_the_job_last_saw_it(fleet: Fleet, between: list[list[Path]]) -> None:
+    """A machine that was off when the job ran last must not become one without a past."""
+    for exports in (CLEAN, *between):
+        fleet.becomes(exports)
+        fleet.run()
     fleet.becomes(HIJACKED)
-    document = fleet.run().document
+    outcome = fleet.run()
+    document = outcome.document
     assert document is not None
+    assert EventKind.NEW in {event.kind for event in outcome.events}
     states = {
         finding.state for finding in document.assessment.findings if "pssigcheck" in str(finding.entity.attributes)
     }
     assert states
     assert states <= {"new", "changed"}
+
+
+def test_a_machine_that_never_answers_does_not_take_the_past_from_the_others(fleet: Fleet) -> None:
+    fleet.becomes(CLEAN, dead=BROKEN)
+    assert fleet.run().sweep.outcome == INCOMPLETE
+    fleet.becomes(HIJACKED, dead=BROKEN)
+    assert EventKind.NEW in {event.kind for event in fleet.run().events}
+    document = fleet.run().document
+    assert document is not None
+    states = {one.state for one in document.assessment.findings if one.host == "pc" and not one.is_coverage}
+    assert "still there" in states
+    assert "no baseline" not in states
 
 
 def test_reports_are_written_and_one_that_cannot_be_written_is_said(fleet: Fleet) -> None:

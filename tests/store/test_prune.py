@@ -86,9 +86,9 @@ def needed(steps: list[Step]) -> set[int]:
     found = {len(steps) - 1} | {number for number, step in enumerate(steps) if step.is_baseline}
     for note in {step.note for step in steps}:
         series = [number for number, step in enumerate(steps) if step.note == note]
-        complete = [number for number in series if steps[number].finished and steps[number].outcome == COMPLETE]
-        if complete and (note == "" or len(series) > 1):
-            found.add(complete[-1])
+        finished = [number for number in series if steps[number].finished]
+        if finished and (note == "" or len(series) > 1):
+            found.add(finished[-1])
     for host in HOSTS:
         seen = [number for number, step in enumerate(steps) if step.judged is not None and host in step.answered]
         if not seen:

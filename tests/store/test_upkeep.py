@@ -157,7 +157,7 @@ def test_the_latest_sweep_stays_however_old(store: SqlStore, fleet: type[Fleet])
     assert pruned.kept == ((old, "the latest sweep"),)
 
 
-def test_the_last_complete_sweep_of_a_job_stays_for_its_next_run(store: SqlStore, fleet: type[Fleet]) -> None:
+def test_the_last_finished_sweep_of_a_job_stays_for_its_next_run(store: SqlStore, fleet: type[Fleet]) -> None:
     """``--baseline auto`` compares with it; a note that was written once is no series."""
     sweeps = [
         (fleet.begin(store, ["a"], days_ago=age, note=note), outcome)
@@ -172,7 +172,7 @@ def test_the_last_complete_sweep_of_a_job_stays_for_its_next_run(store: SqlStore
         store.finish_sweep(sweep, finished=fleet.start, outcome=outcome)
     fleet.sweep(store, {"a": ALL})
     pruned = store.prune(90, now=fleet.start)
-    assert pruned.kept == ((sweeps[1][0], "the last complete sweep of its kind"),)
+    assert pruned.kept == ((sweeps[2][0], "the last finished sweep of its kind"),)
     assert len(pruned.sweeps) == 3
 
 
