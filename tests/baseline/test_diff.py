@@ -111,7 +111,7 @@ def test_decoding_only_what_differs_finds_the_same(before: list[RegistryRow], af
 texts = st.sampled_from(["", "a", 'a"', '","', "\\", "A\\", "é", "\ud800"])
 odd_rows = st.lists(
     st.builds(
-        lambda *parts: RegistryRow(*parts, f"{parts[0]}\\{parts[1]}"),
+        lambda key, name, kind, data: RegistryRow(key, name, kind, data, f"{key}\\{name}"),
         texts,
         texts,
         st.sampled_from(["REG_SZ", SUBKEY]),
