@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from contextlib import suppress
 
 _AHEAD = 65536
 
@@ -21,6 +22,12 @@ class ReadAheadSocket(socket.socket):
         part = self._ahead[:bufsize]
         self._ahead = self._ahead[bufsize:]
         return bytes(part)
+
+    def close(self) -> None:
+        """Close, and wake a thread that waits in ``recv``: closing alone would leave it there until its timeout."""
+        with suppress(OSError):
+            self.shutdown(socket.SHUT_RDWR)
+        super().close()
 
 
 def read_ahead(sock: socket.socket) -> ReadAheadSocket:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _CHUNK = 65536
 _SOON = 0.02
 _TICK = 0.5  # how long a request to stop may go unnoticed while a host is silent
+_LONG_TICK = 5.0
 _GRACE = 3.0  # after a deadline, for ending the remote process
 _ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished for talking
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
@@ -139,8 +140,9 @@ class SshTransport:
             sock = _socket(destination, below, seconds)
             try:
                 transport = paramiko.Transport(sock, packetizer_class=_Packetizer)
-                # The library looks ten times a second whether it was closed; with hundreds of hosts that adds up.
-                sock.settimeout(_TICK)
+                # The library looks ten times a second whether it was closed; with hundreds of hosts that adds up, and
+                # closing wakes it anyway.
+                sock.settimeout(_LONG_TICK)
             except BaseException:
                 sock.close()
                 raise
@@ -207,9 +209,12 @@ def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], sec
     # Longer than what is waited for here: the library's own timeouts do not say that they are timeouts.
     transport.banner_timeout = seconds + _GRACE
     _prefer(transport, pinned)
-    transport.start_client(timeout=seconds)
-    if not transport.initial_kex_done:
+    done = threading.Event()
+    transport.start_client(event=done)  # with its own timeout, it would look ten times a second
+    if not done.wait(seconds):
         raise TransportError(Reason.TIMEOUT, "no key exchange in time")
+    if not transport.is_active():
+        raise transport.get_exception() or paramiko.SSHException("the key exchange failed")
 
 
 def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import threading
 
 import pytest
 from hypothesis import given
@@ -39,6 +40,21 @@ def test_the_timeout_goes_with_the_connection_and_what_was_read_outlives_the_oth
         theirs.sendall(b"ab")
         theirs.close()
         assert [reader.recv(1), reader.recv(1), reader.recv(1)] == [b"a", b"b", b""]
+
+
+def test_closing_wakes_who_waits_for_more() -> None:
+    ours, theirs = socket.socketpair()
+    reader = read_ahead(ours)
+    got: list[bytes] = []
+    waiting = threading.Thread(target=lambda: got.append(reader.recv(1)))
+    with theirs:
+        waiting.start()
+        waiting.join(0.1)
+        assert waiting.is_alive()
+        reader.close()
+        waiting.join(10)
+        assert not waiting.is_alive()
+    assert got == [b""]
 
 
 def test_flags_are_refused() -> None:
