@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from fleetscan.domain.entity import Ident, Pairs
 
 _TWINS = {"native": "wow64", "wow64": "native", "32": "64", "64": "32"}
-_KINDS = frozenset({"sip", "trust", "winsock_protocol", "winsock_namespace"})
+TWINNED = frozenset({"sip", "trust", "winsock_protocol", "winsock_namespace"})
+"""Kinds of which both views should hold the same."""
+
 _CATALOGS = {"protocol": "winsock_protocol", "namespace": "winsock_namespace"}
 _TAIL = 3
 """So many registrations missing at the end of a listing, and only there, look like a listing that was cut."""
@@ -29,7 +31,7 @@ def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
     removal. Rows missing at the end of a listing alone make the listing incomplete, not the rows removed.
     """
     everything = tuple(judged)
-    table = [one for one in everything if one.entity.kind in _KINDS and one.entity.get("view") in _TWINS]
+    table = [one for one in everything if one.entity.kind in TWINNED and one.entity.get("view") in _TWINS]
     seen = {one.entity.ident for one in table}
     groups: dict[tuple[str, str, str], list[Entity]] = {}
     for one in table:

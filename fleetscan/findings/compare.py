@@ -13,6 +13,7 @@ from fleetscan.baseline.grade import grade
 from fleetscan.domain.blind_spots import LINK
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
+from fleetscan.domain.shape import TWINNED
 from fleetscan.findings.detected import compare_detected
 from fleetscan.findings.reading import LISTINGS, SCOPES, USERS, HostGroup, Judge, Outlook, coverage_of
 from fleetscan.findings.values import is_plain
@@ -204,11 +205,31 @@ def diffs(comparer: Comparer, sides: Sides, outlooks: tuple[Outlooks, Outlooks])
         pasts = {host: sides.golden or host for host in batch}
         before = _Said(sides.base, outlooks[0], store.blind_spots(sides.base, tuple(set(pasts.values()))))
         after = _Said(sides.sweep, outlooks[1], store.blind_spots(sides.sweep, tuple(batch)))
+        # Of its own for each batch: what it remembers of whole answers is forgotten with it.
+        judge = Judge(store, comparer.judge.known, comparer.judge.find_hits, comparer.judge.detections)
         for host, changed in batch.items():
             whole = _Whole.of(changed, users)
             old = _partial(comparer.judge, before, pasts[host], [one.before for one in changed if one.before], whole)
             new = _partial(comparer.judge, after, host, [one.after for one in changed if one.after], whole)
-            yield comparer.compare(host, old, new)
+            found = comparer.compare(host, old, new)
+            if any(map(_is_one_sided, found.changes)):
+                # That a listing was cut shows beside its counter and the other view, which need not have changed.
+                found = comparer.compare(
+                    host,
+                    _whole_answer(judge, before, pasts[host]),
+                    _whole_answer(judge, after, host),
+                )
+            yield found
+
+
+def _is_one_sided(change: Graded) -> bool:
+    """Did a registration or a catalogue row appear or vanish?"""
+    return change.change.entity.kind in TWINNED and None in (change.change.before, change.change.after)
+
+
+def _whole_answer(judge: Judge, said: _Said, host: HostId) -> HostGroup:
+    cells = tuple(judge.store.tree(said.sweep, host).values())
+    return judge.group((host,), said.outlooks.get(host) or Outlook(), cells, said.blind.get(host, ()))
 
 
 def _user_scopes(store: Store, sweeps: Iterable[SweepId]) -> frozenset[str]:

@@ -153,7 +153,7 @@ class Judge:
                 key = self._outlook(tree.cells, facts.get(host)), tuple(blind.get(host, ()))
                 alike.setdefault(key, []).append(host)
             for (outlook, spots), hosts in alike.items():
-                yield self._group(tuple(hosts), outlook, tree.cells, spots)
+                yield self.group(tuple(hosts), outlook, tree.cells, spots)
 
     def outlooks(self, sweep: SweepId) -> Mapping[HostId, Outlook]:
         """The outlook of every host that has a result, by what it said and what its registry says."""
@@ -197,9 +197,10 @@ class Judge:
         build = found.get("CURRENTBUILDNUMBER") or found.get("CURRENTBUILD", "")
         return replace(outlook, build=build, os_name=outlook.os_name or found.get("PRODUCTNAME", ""))
 
-    def _group(
+    def group(
         self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], spots: tuple[BlindSpot, ...]
     ) -> HostGroup:
+        """Hosts with one whole answer, judged."""
         hits = tuple(hit for cell in cells for hit in self._cell_hits(cell))
         found = with_blind_spots(self.index_of(cells, outlook), spots, outlook.facts, known=self.known)
         hidden = tuple(spot.key for spot in spots if spot.kind != LINK)

@@ -35,7 +35,7 @@ from fleetscan.settings import content
 from fleetscan.store.interface import Baseline, PlanRecord, SweepHost
 from fleetscan.store.sql import open_store
 from tests.domain.catalogue import entry, packed
-from tests.domain.rows import OID, PE, POWERSHELL, VERIFY, key, sip
+from tests.domain.rows import OID, OID_WOW, PE, POWERSHELL, VERIFY, key, sip
 from tests.findings.sweeps import START, assessed, put_sweep
 
 if TYPE_CHECKING:
@@ -49,6 +49,15 @@ if TYPE_CHECKING:
 CLEAN = sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
 USER = "S-1-5-21-1-2-3-1001"
 IN_HIVE = sip(PE, "x.dll", "F", tree=OID.replace("HKEY_LOCAL_MACHINE\\SOFTWARE", f"HKEY_USERS\\{USER}\\Software"))
+FIRST = [
+    row for tree in (OID, OID_WOW) for row in sip("{00000001-8E78-11D0-8C47-00C04FC295EE}", "x.dll", "F", tree=tree)
+]
+BOTH_VIEWS = [
+    row
+    for tree in (OID, OID_WOW)
+    for guid in ("{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "{DE351A42-8E59-11D0-8C47-00C04FC295EE}", PE)
+    for row in sip(guid, "WINTRUST.DLL", "CryptSIPVerifyIndirectData", tree=tree)
+]
 MACHINES: Mapping[str, Sequence[RegistryRow] | None] = {
     "clean": CLEAN,
     "hijacked": sip(PE, r"C:\Users\Public\x.dll", "F"),
@@ -58,6 +67,8 @@ MACHINES: Mapping[str, Sequence[RegistryRow] | None] = {
     "user": [*CLEAN, *key(f"HKEY_USERS\\{USER}"), *IN_HIVE],
     "logged off": CLEAN,
     "empty": (),
+    "cut": [*FIRST, *(row for row in BOTH_VIEWS if not row.key.startswith(OID))],
+    "not cut": [*FIRST, *BOTH_VIEWS],
     "unreachable": None,
 }
 machines = st.dictionaries(st.sampled_from("abcdef"), st.sampled_from(sorted(MACHINES)), min_size=1)
@@ -110,6 +121,16 @@ def put(store: Store, day: int, **hosts: Mapping[str, Answer]) -> SweepId:
 def told(found: Difference) -> list[tuple[str, str, str]]:
     changes = [(one.host, str(one.graded.what), str(one.graded.severity)) for one in found.changes]
     return sorted([*changes, *((gap.host, "gap", gap.reason) for gap in found.gaps)])
+
+
+def test_what_lies_behind_the_end_of_a_cut_listing_is_not_called_removed_or_new(store: Store) -> None:
+    """That it was cut shows only beside the other view, which did not change."""
+    whole = put_sweep(store, {"a": MACHINES["not cut"]})
+    cut = put_sweep(store, {"a": MACHINES["cut"]}, day=1)
+    for base, sweep, side in ((whole, cut, "sweep"), (cut, whole, "baseline")):
+        found = compared(store, base, sweep)
+        assert found.changes == ()
+        assert {gap.reason for gap in found.gaps} == {f"{side}: something is hidden there"}
 
 
 @pytest.mark.parametrize(
