@@ -1,4 +1,7 @@
-"""Two sweeps compared host by host: only cells whose block differs are opened, and only units that differ decoded."""
+"""Two sweeps compared host by host: only cells whose block differs are opened, and only units that differ decoded.
+
+Where a registration appeared or vanished, the host's whole answers are: only they show whether a listing was cut.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +195,7 @@ class Sides:
 
 
 def diffs(comparer: Comparer, sides: Sides, outlooks: tuple[Outlooks, Outlooks]) -> Iterator[HostDiff]:
-    """Every host that differs, by its changed cells alone, a few at a time: what did not change is not read."""
+    """Every host that differs, by its changed cells, a few at a time; whole answers where something came or went."""
     store = comparer.judge.store
     cells = (
         cell
