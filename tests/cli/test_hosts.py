@@ -86,16 +86,16 @@ def test_check_says_what_an_account_without_elevation_cannot_see(
     path = str(inventory_of(ssh_fleet, tmp_path))
     limit = ["--limit", f"host-{address}"]
     main(["hosts", "trust", "-i", path, "--yes", *limit])
-    ssh_fleet.elevate(address, elevated=False)
     capsys.readouterr()
-    assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
+    with ssh_fleet.elevation(address, elevated=False):
+        assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
     [line] = json.loads(capsys.readouterr().out)
     assert line["status"] == "ok"
     assert line["why"] == (
         "the account root is not elevated: SECURITY, SAM and the hives of other users cannot be read"
     )
-    ssh_fleet.elevate(address, elevated=True)
-    assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
+    with ssh_fleet.elevation(address, elevated=True):
+        assert main(["hosts", "check", "-i", path, "--json", *limit]) == ExitCode.CLEAN
     assert json.loads(capsys.readouterr().out)[0]["why"] == ""
 
 

@@ -97,9 +97,8 @@ def test_a_sweep_over_ssh_is_the_sweep_of_the_files_and_its_recording_too(demo_f
 
 def test_who_asked_is_kept_and_what_they_may_not_read_is_not_covered(demo_fleet: Fleet, tmp_path: Path) -> None:
     plain, administrator, _ = ADDRESSES
-    demo_fleet.elevate(plain, elevated=False)
-    demo_fleet.elevate(administrator, elevated=True)
-    over_ssh = sweep(tmp_path, ssh_inventory(demo_fleet, tmp_path), "ssh.db", "--record", "tape")
+    with demo_fleet.elevation(plain, elevated=False), demo_fleet.elevation(administrator, elevated=True):
+        over_ssh = sweep(tmp_path, ssh_inventory(demo_fleet, tmp_path), "ssh.db", "--record", "tape")
     sweep(tmp_path, tmp_path / "tape" / "inventory.yml", "tape.db")
     assert snapshot(tmp_path / "ssh.db") == snapshot(tmp_path / "tape.db")
     with open_store(str(tmp_path / "tape.db")) as opened:

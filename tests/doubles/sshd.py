@@ -81,10 +81,16 @@ class Fleet:
         chosen = {name: value for name, value in {**known, **settings}.items() if value is not None}
         return Host(id=HostId(f"host-{address}"), engine="osqueryi", settings=MappingProxyType(chosen))
 
-    def elevate(self, address: str, *, elevated: bool) -> None:
-        """From now on this host's osqueryi says whether it runs with elevation; before, it does not know."""
-        (self.folder / "elevated").mkdir(exist_ok=True)
-        (self.folder / "elevated" / address).write_text(str(int(elevated)))
+    @contextmanager
+    def elevation(self, address: str, *, elevated: bool) -> Iterator[None]:
+        """Within it this host's osqueryi says whether it runs with elevation; before and after, it does not know."""
+        answer = self.folder / "elevated" / address
+        answer.parent.mkdir(exist_ok=True)
+        answer.write_text(str(int(elevated)))
+        try:
+            yield
+        finally:
+            answer.unlink()
 
 
 def require_sshd() -> None:
