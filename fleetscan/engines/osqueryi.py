@@ -15,6 +15,7 @@ from fleetscan.engines.framing import (
     HELLO,
     Ending,
     Rows,
+    Script,
     Transcript,
     parse_rows,
     read_transcript,
@@ -49,6 +50,12 @@ _PLAIN_PATH = re.compile(r"[\w./:\\~+-]+")
 _PROBE = "echo fleetscan-%OS%-$0-$PSHOME-end"
 _PROBE_ANSWER = re.compile(rb"fleetscan-(.*?)-(.*)-(.*?)-end")
 _STAMP = re.compile(r"\b([IWEF])[0-9]{4} [0-9:.]+ +[0-9]+ ")  # time and thread of a line that osquery logs
+# Somebody who speaks as osqueryi, but not to this script: a line of another script's markers, an array as osqueryi lays
+# it out, a complaint about a line. No shell says any of these where it finds no osqueryi.
+_OTHER_MARKER = re.compile(rb"^([0-9a-f]{32}):(?:begin|end)\r?$", re.MULTILINE)
+_ARRAY = re.compile(rb"^\[\r?\n(?:\r?\n\]|[ \t]*\{\")", re.MULTILINE)
+_COMPLAINT = re.compile(rb"^Error: near line [0-9]{1,9}:", re.MULTILINE)
+_OTHER_QUERY = Failed(Reason.PROTOCOL, "it answered another query: the markers are of another script")
 _KILL_SECONDS = 2.0
 _CHATTER = 1024 * 1024  # bytes, for commands of which a word is wanted
 
@@ -98,7 +105,7 @@ class OsqueryiEngine:
         known = {"account": connection.user, "ssh_server": connection.server_version, "shell": shell}
         notes = {**known, **_lasting(transcript.notes, ended=output.ended is not None)}
         return Answers(
-            answers=_judged(transcript, output, statements),
+            answers=_judged(script, transcript, output, statements),
             raw=tuple(raw for raw in transcript.raw if raw.statement_id not in (HELLO.id, CANARY.id)),
             notes=tuple(notes.items()),
         )
@@ -147,11 +154,16 @@ def _ending(output: Output) -> Ending:
     return Ending(reason=Reason.TRUNCATED, detail=f"osqueryi ended early, exit status {output.exit_status}")
 
 
-def _judged(transcript: Transcript, output: Output, statements: Sequence[Statement]) -> dict[str, Answer]:
+def _judged(
+    script: Script, transcript: Transcript, output: Output, statements: Sequence[Statement]
+) -> dict[str, Answer]:
     """The answers, after what the whole output says about them: did osqueryi start, does text survive?"""
-    if not transcript.began and output.ended is None and output.exit_status is not None:
-        return dict.fromkeys((statement.id for statement in statements), _not_started(transcript, output))
+    if not transcript.began and output.ended is None and (failed := _not_started(transcript, output)):
+        return dict.fromkeys((statement.id for statement in statements), failed)
     answers = {statement.id: transcript.answers[statement.id] for statement in statements}
+    cut_short = any(isinstance(answer, Failed) and answer.reason is Reason.TRUNCATED for answer in answers.values())
+    if cut_short and _has_other_markers(script, output.stdout):
+        return {name: _replayed(answer) for name, answer in answers.items()}
     from_host, to_host = survives(transcript.answers)
     for statement in statements:
         broken = not from_host or (not to_host and not statement.sql.isascii())
@@ -160,11 +172,27 @@ def _judged(transcript: Transcript, output: Output, statements: Sequence[Stateme
     return answers
 
 
-def _not_started(transcript: Transcript, output: Output) -> Failed:
-    said = transcript.notes.get("stderr", "")
-    if output.exit_status:
+def _not_started(transcript: Transcript, output: Output) -> Failed | None:
+    """Why no line of ours came back; None if the connection broke, which says nothing about who was there."""
+    if _OTHER_MARKER.search(output.stdout):
+        return _OTHER_QUERY
+    if output.exit_status is None:
+        return None
+    if output.exit_status and not (_ARRAY.search(output.stdout) or _COMPLAINT.search(output.stderr)):
+        said = transcript.notes.get("stderr", "")
         return Failed(Reason.NO_OSQUERY, f"exit status {output.exit_status}{': ' + said if said else ''}")
     return Failed(Reason.PROTOCOL, "what was started does not speak as osqueryi")
+
+
+def _has_other_markers(script: Script, stdout: bytes) -> bool:
+    """Are there markers of another script? In a row none can begin a line: JSON escapes the end of the line before."""
+    tag = script.tag.encode()
+    return any(not match[1].startswith(tag) for match in _OTHER_MARKER.finditer(stdout))
+
+
+def _replayed(answer: Answer) -> Answer:
+    """What has no marker of its own is not merely missing where another query's answer was put in its place."""
+    return _OTHER_QUERY if isinstance(answer, Failed) and answer.reason is Reason.TRUNCATED else answer
 
 
 def _end_process(connection: Connection, pid: str, shell: str, path: str) -> None:

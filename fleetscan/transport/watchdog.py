@@ -15,7 +15,7 @@ _LINGER = 5.0  # seconds that the thread waits for more before it ends
 
 
 class Watchdog:
-    """A timer for many: a thread for each connection would cost a fifth of the processor time of a host."""
+    """A timer for many: with a thread for each connection, there would be hundreds that only wait."""
 
     def __init__(self) -> None:
         """No thread runs until something is watched."""

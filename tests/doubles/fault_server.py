@@ -113,6 +113,45 @@ async def other_nonce(process: Process) -> None:
     _say(process, re.sub(rb"(?m)^[0-9a-f]{32}:", b"0" * 32 + b":", out), err, code)
 
 
+async def other_nonce_fails(process: Process) -> None:
+    """Replays another query's answer and ends as a shell does that found no program."""
+    out, err, _ = await _honest(process)
+    _say(process, re.sub(rb"(?m)^[0-9a-f]{32}:", b"0" * 32 + b":", out), err, 127)
+
+
+async def other_nonce_later(process: Process) -> None:
+    """Answers who it is, and replays another query's answer to all the rest."""
+    out, err, _ = await _honest(process)
+    own = [match.end() for match in re.finditer(rb"(?m)^[0-9a-f]{32}:end\n", out)][1]
+    _say(process, out[:own] + re.sub(rb"(?m)^[0-9a-f]{32}:", b"0" * 32 + b":", out[own:]), err, 1)
+
+
+async def other_nonce_breaks(process: Process) -> None:
+    """Replays another query's answer and hangs up."""
+    out, _, _ = await _honest(process)
+    process.stdout.write(re.sub(rb"(?m)^[0-9a-f]{32}:", b"0" * 32 + b":", out))
+    await process.stdout.drain()
+    await asyncio.sleep(0.1)
+    process.channel.get_connection().abort()
+
+
+async def no_markers(process: Process) -> None:
+    """Answers every statement without saying which, and fails."""
+    out, err, _ = await _honest(process)
+    _say(process, re.sub(rb"(?m)^[0-9a-f]{32}:.*\n", b"", out), err, 1)
+
+
+async def only_complaints(process: Process) -> None:
+    """Its standard output is lost: only what it says of a line arrives."""
+    _say(process, b"", b"Error: near line 3: no such table: osquery_info\n", 1)
+
+
+async def loud_without_osquery(process: Process) -> None:
+    """There is no such program, and the profile talks: brackets, hashes, JSON on one line."""
+    noise = b'[ OK ] mounted\n[]\n[{"user": "root"}]\n[\n' + b"0" * 32 + b"\n" + b"a" * 64 + b":begin\n"
+    _say(process, noise, b"sh: 1: osqueryi: not found\nError: near enough\n", 127)
+
+
 async def not_json(process: Process) -> None:
     """Every array is torn."""
     out, err, code = await _honest(process)
@@ -193,6 +232,12 @@ HANDLERS: dict[str, Callable[[Process], Awaitable[None]]] = {
         deaf,
         half_closed,
         other_nonce,
+        other_nonce_fails,
+        other_nonce_later,
+        other_nonce_breaks,
+        no_markers,
+        only_complaints,
+        loud_without_osquery,
         not_json,
         not_utf8,
         mangled,

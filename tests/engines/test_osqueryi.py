@@ -86,10 +86,16 @@ FAULTS = {
     "cut": Reason.TRUNCATED,
     "dies": Reason.TRUNCATED,
     "other_nonce": Reason.PROTOCOL,
+    "other_nonce_fails": Reason.PROTOCOL,
+    "other_nonce_later": Reason.PROTOCOL,
+    "other_nonce_breaks": Reason.PROTOCOL,
+    "no_markers": Reason.PROTOCOL,
+    "only_complaints": Reason.PROTOCOL,
     "not_json": Reason.PROTOCOL,
     "not_utf8": Reason.PROTOCOL,
     "mangled": Reason.PROTOCOL,
     "no_osquery": Reason.NO_OSQUERY,
+    "loud_without_osquery": Reason.NO_OSQUERY,
     "another_program": Reason.PROTOCOL,
     "endless": Reason.TOO_LARGE,
 }
@@ -261,9 +267,8 @@ def test_a_quote_in_a_path_cannot_start_another_command() -> None:
 
 
 def test_a_request_to_stop_ends_a_running_session(faults: Faults) -> None:
-    stop = threading.Event()
-    threading.Timer(0.5, stop.set).start()
+    engine = OsqueryiEngine()
+    threading.Timer(0.5, engine.stop).start()
     began = time.monotonic()
-    engine = OsqueryiEngine(SshTransport(stop=stop))
     assert reason(ask(faults.host("silent"), seconds=30, engine=engine)[0]) == Reason.CANCELLED
     assert time.monotonic() - began < 5
