@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import cache, partial
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
@@ -14,6 +14,7 @@ from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
 from fleetscan.store import schema
 from fleetscan.store.content import Content, content_of, microseconds, moment, parse_facts, parse_status, status_words
+from fleetscan.store.database import driver
 from fleetscan.store.digest import canonical, pack, readable, sha256
 from fleetscan.store.interface import SweepId
 
@@ -34,6 +35,7 @@ _FEW = 40  # records of one host; more than that is a batch
 _CHUNK = 500  # SQLite takes at least 999 parameters in one statement
 
 Row = dict[str, Any]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -99,27 +101,25 @@ def _one_by_one(
     connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]
 ) -> dict[bytes, int]:
     """The way of one host with something new: past SQLAlchemy's compiler, which would cost more than the database."""
-    insert_sql, select_sql = _statements(table.name, connection.dialect.name)
-    columns = [column.name for column in table.columns if column.name not in {"id", "sha256"}]
+    columns, insert_sql, select_sql = _statements(table.name)
+    execute = driver(connection).execute
     numbers: dict[bytes, int] = {}
     for digest, make in rows.items():
         row = make()
-        values = (digest, *(row[column] for column in columns))
-        number = connection.exec_driver_sql(insert_sql, values).scalar()
-        if number is None:  # there already
-            number = connection.exec_driver_sql(select_sql, (digest,)).scalar_one()
-        numbers[digest] = int(number)
+        made = execute(insert_sql, (digest, *(row[column] for column in columns))).fetchone()
+        # Nothing comes back of one that is there already.
+        [numbers[digest]] = made or _sound(execute(select_sql, (digest,)).fetchone())
     return numbers
 
 
 @cache
-def _statements(table: str, dialect: str) -> tuple[str, str]:
-    names = [column.name for column in schema.BY_NAME[table].columns if column.name not in {"id", "sha256"}]
-    mark = "?" if dialect == "sqlite" else "%s"
-    marks = ", ".join([mark] * (len(names) + 1))
+def _statements(table: str) -> tuple[tuple[str, ...], str, str]:
+    names = tuple(column.name for column in schema.BY_NAME[table].columns if column.name not in {"id", "sha256"})
+    marks = ", ".join("?" * (len(names) + 1))
     return (
+        names,
         f"INSERT INTO {table} (sha256, {', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING id",
-        f"SELECT id FROM {table} WHERE sha256 = {mark}",
+        f"SELECT id FROM {table} WHERE sha256 = ?",
     )
 
 
@@ -216,17 +216,17 @@ class Writer:
                 raise StoreError(f"host {result.host} is not part of sweep {sweep}", where=self.database.name)
             began = microseconds(result.started)
             times = (began - running.started, microseconds(result.finished) - began)
-            statement = self.database.driver_sql(_PUT if content.covered else _PUT + _UNLESS_COVERED)
-            state = self.database.driver_sql(_STATE)
 
             def action(connection: Connection) -> None:
-                current, finished, pruned = connection.exec_driver_sql(state, (running.number,)).one()
+                execute = driver(connection).execute
+                current, finished, pruned = _sound(execute(_STATE, (running.number,)).fetchone())
                 if finished is not None or pruned is not None:
                     raise StoreError(f"sweep {sweep} is finished", hint="fleetscan sweep --resume continues it")
                 self._begin(connection, _sound(current))
                 tree = self._tree(connection, content)
                 answer = self._answer(connection, content)
-                connection.exec_driver_sql(statement, (tree, answer, *times, running.number, host))
+                statement = _PUT if content.covered else _PUT + _UNLESS_COVERED
+                execute(statement, (tree, answer, *times, running.number, host))
 
             self.database.write(action, durable=False)
             self._numbers.keep()
@@ -303,7 +303,7 @@ class Writer:
             for cell in content.cells
         ]
         insert_sql = "INSERT INTO cell (tree, scope, status, block) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        connection.exec_driver_sql(self.database.driver_sql(insert_sql), values)
+        driver(connection).executemany(insert_sql, values)
 
     def _answer(self, connection: Connection, content: Content) -> int:
         known = self._numbers.get(schema.answer, content.answer)
@@ -322,17 +322,18 @@ class Writer:
             ]
             insert_sql = "INSERT INTO answer_raw (answer, position, statement_id, raw) VALUES (?, ?, ?, ?)"
             insert_sql += " ON CONFLICT DO NOTHING"
-            connection.exec_driver_sql(self.database.driver_sql(insert_sql), values)
+            driver(connection).executemany(insert_sql, values)
         return number
 
 
 def generation(connection: Connection) -> str:
     """Changes with every prune: numbers remembered under another one may be gone."""
-    value = connection.execute(select(schema.meta.c.value).where(schema.meta.c.name == "generation")).scalar()
-    return _sound(value)
+    query = select(schema.meta.c.value).where(schema.meta.c.name == "generation")
+    return str(_sound(connection.execute(query).scalar()))
 
 
-def _sound(value: str | None) -> str:
+def _sound(value: T | None) -> T:
+    """A value that is there in every sound store."""
     if value is None:
         raise StoreError("a part of the store is missing", hint="restore it from a backup")
     return value
@@ -387,8 +388,7 @@ def _scope_numbers(connection: Connection, texts: Mapping[str, str]) -> dict[str
     numbers = _known_scopes(connection, ids)
     named = [(readable(words), scope_id) for scope_id, words in texts.items() if words and scope_id in numbers]
     if named:  # known so far only from a host's answer
-        mark = "?" if connection.dialect.name == "sqlite" else "%s"
-        connection.exec_driver_sql(f"UPDATE scope SET text = {mark} WHERE scope_id = {mark} AND text = ''", named)
+        driver(connection).executemany("UPDATE scope SET text = ? WHERE scope_id = ? AND text = ''", named)
     if absent := [scope_id for scope_id in ids if scope_id not in numbers]:
         values = [{"scope_id": scope_id, "text": readable(texts[scope_id])} for scope_id in absent]
         connection.execute(ignore_known(connection, schema.scope), values)

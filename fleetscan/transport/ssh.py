@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import selectors
 import socket
 import threading
 import time
@@ -17,6 +16,7 @@ from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
 from fleetscan.transport.readahead import read_ahead
+from fleetscan.transport.stop import Bell, Stop
 from fleetscan.transport.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
 _CHUNK = 65536
 _SOON = 0.02
-_TICK = 0.5  # how long a request to stop may go unnoticed while a host is silent
-_LONG_TICK = 5.0
+_TICK = 0.5  # how long a request to stop may go unnoticed while only the exit status is missing
 _GRACE = 3.0  # after a deadline, for ending the remote process
 _ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished for talking
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
@@ -57,10 +56,10 @@ class _Packetizer(paramiko.packet.Packetizer):
 class SshTransport:
     """Connects to destinations; shared by all threads of a sweep, so that keys and pins are read once."""
 
-    def __init__(self, credentials: Credentials | None = None, stop: threading.Event | None = None) -> None:
-        """``stop`` ends running commands within a fraction of a second."""
+    def __init__(self, credentials: Credentials | None = None) -> None:
+        """Without ``credentials``, the agent's and those of files; what they need is asked for at the terminal."""
         self._credentials = credentials or Credentials(ask=terminal_prompt())
-        self._stop = stop or threading.Event()
+        self._stop = Stop()
         self._pins: dict[tuple[Path, ...], tuple[object, KnownHosts]] = {}
         self._lock = threading.Lock()
         self._watchdog = Watchdog()
@@ -68,8 +67,8 @@ class SshTransport:
 
     def stop(self) -> None:
         """End the commands of the connections that are open now."""
-        before, self._stop = self._stop, threading.Event()
-        before.set()
+        before, self._stop = self._stop, Stop()
+        before.ask()
 
     @contextmanager
     def connect(self, destination: Destination, *, deadline: float) -> Iterator[Connection]:
@@ -140,9 +139,9 @@ class SshTransport:
             sock = _socket(destination, below, seconds)
             try:
                 transport = paramiko.Transport(sock, packetizer_class=_Packetizer)
-                # The library looks ten times a second whether it was closed; with hundreds of hosts that adds up, and
-                # closing wakes it anyway.
-                sock.settimeout(_LONG_TICK)
+                # The library looks ten times a second whether it was closed, and before every packet whether it may
+                # be read or written; with hundreds of hosts that adds up, and closing wakes it anyway.
+                sock.settimeout(None)
             except BaseException:
                 sock.close()
                 raise
@@ -265,7 +264,7 @@ def _also(names: tuple[str, ...]) -> str:
 class Connection:
     """A logged-in session."""
 
-    def __init__(self, transport: paramiko.Transport, destination: Destination, stop: threading.Event) -> None:
+    def __init__(self, transport: paramiko.Transport, destination: Destination, stop: Stop) -> None:
         """Made by SshTransport."""
         self.user = destination.user
         """Who is logged in."""
@@ -294,7 +293,7 @@ class Connection:
 class _Exchange:
     """Writes a script and reads both outputs of one command."""
 
-    def __init__(self, channel: paramiko.Channel, script: bytes, max_bytes: int, stop: threading.Event) -> None:
+    def __init__(self, channel: paramiko.Channel, script: bytes, max_bytes: int, stop: Stop) -> None:
         self._channel = channel
         self._script = script
         self._written = 0
@@ -302,12 +301,15 @@ class _Exchange:
         self._stop = stop
         self._stdout = bytearray()
         self._stderr = bytearray()
+        self._bell = Bell()
 
     def run(self, deadline: float) -> Output:
         self._channel.settimeout(0.0)
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._channel.fileno(), selectors.EVENT_READ)
-            ended = self._loop(selector, deadline)
+        # Not the channel's descriptor: that would be a pipe, three more descriptors and a dozen calls for each host.
+        for buffer in (self._channel.in_buffer, self._channel.in_stderr_buffer):
+            buffer.set_event(self._bell)
+        with self._stop.rings(self._bell):
+            ended = self._loop(deadline)
         status = self._channel.recv_exit_status() if ended is None and self._channel.exit_status_ready() else None
         return Output(
             stdout=bytes(self._stdout),
@@ -316,22 +318,22 @@ class _Exchange:
             ended=ended,
         )
 
-    def _loop(self, selector: selectors.BaseSelector, deadline: float) -> Reason | None:
+    def _loop(self, deadline: float) -> Reason | None:
         open_ = True
         while open_:
             now = time.monotonic()
             if now >= deadline:
                 return Reason.DEADLINE
-            if self._stop.is_set():
+            if self._stop.asked:
                 return Reason.CANCELLED
             writing = self._write()
-            # A closed window gives no event; while there is something to write, look again soon.
-            patience = min(_SOON if writing else _TICK, deadline - now)
+            # A window that opens rings no bell; while there is something to write, look again soon.
+            patience = min(_SOON, deadline - now) if writing else deadline - now
             if self._channel.eof_received:
-                # Both outputs ended, and their descriptor stays ready for ever; only the exit status is missing.
-                self._channel.status_event.wait(patience)
+                # Both outputs ended; only the exit status is missing, and it does not ring.
+                self._channel.status_event.wait(min(_TICK, patience))
             else:
-                selector.select(patience)
+                self._bell.wait(patience)
             open_ = self._read()
             if len(self._stdout) > self._max_bytes:
                 return Reason.TOO_LARGE
