@@ -179,6 +179,8 @@ class _Work:
         self._refused = refusals(groups)
         self._triages = judge.store.triages()
         self._matters: dict[int, dict[Ident, Matter]] = {}
+        self._diffs: dict[tuple[int, int], HostDiff] = {}
+        self._raised: dict[tuple[int, int, int], tuple[Finding, ...]] = {}
 
     def assessment(
         self, sweep: Sweep, baseline: Baseline | None, approvals: Sequence[Approval], today: date
@@ -193,7 +195,7 @@ class _Work:
         standing = ApprovalIndex.standing(approvals, today)
         hashes = FileHashes(self._triages, sweep.started)
         for host in sorted({*self._inventory, *reached}):
-            raised = self._host(host, reached.get(host), diffs.get(host), at_once)
+            raised = self._shared(host, reached.get(host), diffs.get(host), at_once)
             findings.extend(self._approved(host, raised, standing, hashes, uses))
         return Assessment(
             sweep=sweep.id,
@@ -219,12 +221,32 @@ class _Work:
 
     def _diff(self, host: HostId, group: HostGroup) -> HostDiff | None:
         before = self._past_of(host)
-        return self._comparer.compare(host, before, group) if before is not None else None
+        if before is None:
+            return None
+        pair = id(before), id(group)
+        if pair not in self._diffs:
+            self._diffs[pair] = self._comparer.compare(host, before, group)
+        return replace(self._diffs[pair], host=host)
 
     def _matters_of(self, group: HostGroup) -> dict[Ident, Matter]:
         if id(group) not in self._matters:
             self._matters[id(group)] = matters(group)
         return self._matters[id(group)]
+
+    def _shared(
+        self, host: HostId, group: HostGroup | None, found: HostDiff | None, at_once: Mapping[object, str]
+    ) -> Iterator[Finding]:
+        """The findings of a host: hosts with the same answers, now and in the past, have the same but for the names."""
+        past = self._past
+        if host in self._refused or (past is not None and host in past.refused):
+            yield from self._host(host, group, found, at_once)
+            return
+        # Groups live as long as this assessment, so that their ids stay their own.
+        case = id(group), id(self._past_of(host)), id(past.own(host) if past else None)
+        if case not in self._raised:
+            self._raised[case] = tuple(self._host(host, group, found, at_once))
+        for one in self._raised[case]:
+            yield one if one.host == host else replace(one, host=host, fingerprint=fingerprint(host, one.entity.ident))
 
     def _host(
         self, host: HostId, group: HostGroup | None, found: HostDiff | None, at_once: Mapping[object, str]
@@ -429,8 +451,8 @@ class _Work:
             named = approvals.of(finding.entity, host, groups)
             sha256 = hashes.of(finding.fingerprint, finding.entity) if named else ""
             holding = [one for one in named if one.matches(finding.entity, sha256)]
-            uses.update(one.id for one in holding)
             if holding:
+                uses.update(one.id for one in holding)
                 yield replace(finding, state=FindingState.APPROVED, approval=holding[0])
             elif named:
                 yield replace(finding, why=(*finding.why, _not_that_file(named[0], sha256, finding.fingerprint)))
