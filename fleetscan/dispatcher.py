@@ -106,10 +106,7 @@ def stop_on_signals() -> Iterator[threading.Event]:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Fewer runs of the cycle collector: rows are thousands of containers without a cycle among them.
-
-    Measured: a fifth of the processor time of a sweep.
-    """
+    """Fewer runs of the cycle collector: rows are thousands of containers without a cycle among them."""
     before = gc.get_threshold()
     gc.set_threshold(*(max(old, new) for old, new in zip(before, _COLLECT, strict=True)))
     try:
