@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import getpass
+import os
 import re
+import sys
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import paramiko
-
 from fleetscan.errors import SettingsError
 from fleetscan.transport.known_hosts import DEFAULT_PORT, known_name
+from fleetscan.transport.ssh_config import ssh_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +23,11 @@ _MAX_JUMPS = 8
 _MAX_PORT = 65535
 _JUMP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[^\]]+\]|[^:@]+)(?::(?P<port>[0-9]{1,5}))?")
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
+_CONNECT_SECONDS = 20.0
+_YES = ("yes", "true")
+_TOKEN = re.compile(r"%(.?)")
+_HARMLESS = re.compile(r"[\w.:+@][\w.:%+@-]*")
+"""What no shell takes for anything but a part of a word, and no command for an option."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +45,10 @@ class Destination:
     agent: bool = True
     passphrase_env: str = ""
     password_env: str = ""
-    connect_seconds: float = 20.0
+    connect_seconds: float = _CONNECT_SECONDS
     jumps: tuple[Destination, ...] = field(default=())
+    proxy: str = ""
+    """The command line through which the server is reached, instead of a connection of our own."""
 
     def __str__(self) -> str:
         """As in messages: host, with the port unless it is 22."""
@@ -62,19 +69,12 @@ def resolve(host: Host) -> Destination:
     return _Resolver(path, settings).destination(str(settings.get("address", host.id)), settings)
 
 
-@lru_cache(maxsize=64)
-def _config(path: Path, _modified: float) -> paramiko.SSHConfig:
-    try:
-        return paramiko.SSHConfig.from_path(str(path))
-    except (paramiko.SSHException, OSError, UnicodeError, ValueError) as error:
-        raise SettingsError(f"ssh_config cannot be used: {error}", where=str(path)) from error
-
-
 class _Resolver:
     """Looks names up in one ssh_config."""
 
     def __init__(self, path: Path, settings: Mapping[str, Any]) -> None:
         self._path = path
+        self._config = ssh_config(path)
         self._settings = settings
 
     def destination(self, name: str, own: Mapping[str, Any], depth: int = 0, *, chain: bool = True) -> Destination:
@@ -82,24 +82,70 @@ class _Resolver:
         config = self._lookup(name)
         host = str(config.get("hostname", name)).strip("[]")
         port = int(own.get("port") or self._port(config))
-        jump = str(own.get("proxy_jump") or config.get("proxyjump") or "none") if chain else "none"
-        if config.get("proxycommand", "none") != "none" and jump == "none" and chain:
-            raise SettingsError(f"{name}: ProxyCommand is not used", where=str(self._path), hint="ProxyJump")
+        user = str(own.get("user") or config.get("user") or getpass.getuser())
+        jump, command = self._way(own, config) if chain else ("none", "")
         return Destination(
             host=host,
             port=port,
-            user=str(own.get("user") or config.get("user") or getpass.getuser()),
+            user=user,
             known_as=known_name(str(config.get("hostkeyalias", host)), port),
             known_hosts=self._known_hosts(config),
             identity_files=self._files("identity_file", own, config.get("identityfile", ())),
             certificate_files=self._files("certificate_file", own, config.get("certificatefile", ())),
-            identities_only="identity_file" in own or config.get("identitiesonly") == "yes",
+            identities_only="identity_file" in own or str(config.get("identitiesonly")).lower() in _YES,
             agent=bool(self._settings.get("agent", True)) and config.get("identityagent") != "none",
             passphrase_env=str(self._settings.get("passphrase_env", "")),
             password_env=str(own.get("password_env", "")),
-            connect_seconds=float(self._settings.get("connect_timeout") or config.get("connecttimeout") or 20.0),
+            connect_seconds=self._seconds(config),
             jumps=self._jumps(jump, depth),
+            proxy=self._command(command, {"h": host, "n": name, "p": str(port), "r": user}) if command else "",
         )
+
+    def _way(self, own: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[str, str]:
+        """The jump hosts and the ProxyCommand, of which at most one counts: of the two, the one that was set first."""
+        if own.get("proxy_jump"):
+            return str(own["proxy_jump"]), ""
+        first = next((keyword for keyword in config if keyword in ("proxyjump", "proxycommand")), "")
+        value = str(config.get(first) or "none")
+        return (value, "") if first != "proxycommand" or value == "none" else ("none", value)
+
+    def _command(self, template: str, values: Mapping[str, str]) -> str:
+        """The command line with its tokens filled in.
+
+        A name in it may come from an inventory that somebody else wrote, and the line goes to a shell: what has a
+        meaning there is refused.
+        """
+        self._require_own(f"ProxyCommand of {values['n']}")
+
+        def filled(match: re.Match[str]) -> str:
+            name = match[1]
+            if name == "%":
+                return "%"
+            if name not in values:
+                raise SettingsError(
+                    f"ProxyCommand: no such token %{name}", where=str(self._path), hint="%h %n %p %r %%"
+                )
+            if not _HARMLESS.fullmatch(values[name]):
+                what = f"{values[name]!r} cannot be put into a ProxyCommand (%{name})"
+                raise SettingsError(what, where=str(self._path), hint="letters, digits and . _ : % + @ -")
+            return values[name]
+
+        return _TOKEN.sub(filled, template)
+
+    def _require_own(self, what: str) -> None:
+        """Only what the user wrote is run; an inventory, and the file that it names, may be somebody else's."""
+        if sys.platform == "win32":
+            raise SettingsError(f"{what}: not on Windows", where=str(self._path), hint="ProxyJump")
+        own = Path.home() / ".ssh" / "config"
+        if self._path.resolve() != own.resolve():
+            hint = f"write it into {own}, or Include the file there"
+            raise SettingsError(
+                f"{what}: not run from a file that an inventory names", where=str(self._path), hint=hint
+            )
+        unsafe = self._config.unsafe if self._config else ""
+        if unsafe:
+            what = f"{what}: not run from a file that others may write"
+            raise SettingsError(what, where=unsafe, hint=f"chmod 600 {unsafe}")
 
     def _jumps(self, jump: str, depth: int) -> tuple[Destination, ...]:
         if jump.lower() == "none":
@@ -122,14 +168,16 @@ class _Resolver:
         return tuple(hops)
 
     def _lookup(self, name: str) -> Mapping[str, Any]:
+        return self._config.lookup(name) if self._config else {}
+
+    def _seconds(self, config: Mapping[str, Any]) -> float:
+        text = self._settings.get("connect_timeout") or config.get("connecttimeout", "none")
+        if str(text) == "none":
+            return _CONNECT_SECONDS
         try:
-            modified = self._path.stat().st_mtime
-        except OSError:
-            return {}
-        try:
-            return dict(_config(self._path, modified).lookup(name))
-        except (paramiko.SSHException, KeyError, ImportError, ValueError) as error:
-            raise SettingsError(f"ssh_config cannot be used for {name}: {error}", where=str(self._path)) from error
+            return float(text)
+        except ValueError as error:
+            raise SettingsError(f"ConnectTimeout {text!r} is no number of seconds", where=str(self._path)) from error
 
     def _port(self, config: Mapping[str, Any]) -> int:
         text = str(config.get("port", DEFAULT_PORT))
@@ -147,5 +195,6 @@ class _Resolver:
         if "known_hosts" in self._settings:
             # Named in the inventory: these pins and no others, so that a sweep does not depend on who runs it.
             return (Path(str(self._settings["known_hosts"])),)
-        own = str(config.get("userknownhostsfile", "")).split() or ["~/.ssh/known_hosts"]
-        return (*(Path(text).expanduser() for text in own), Path(_SYSTEM_KNOWN_HOSTS))
+        own = str(config.get("userknownhostsfile", "~/.ssh/known_hosts")).split()
+        all_users = str(config.get("globalknownhostsfile", _SYSTEM_KNOWN_HOSTS)).split()
+        return tuple(Path(text).expanduser() for text in (*own, *all_users) if text != "none") or (Path(os.devnull),)

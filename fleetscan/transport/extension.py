@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import socket
+import stat
 import sys
 import time
 from contextlib import contextmanager, suppress
@@ -27,6 +29,7 @@ DEFAULT_SOCKET = r"\\.\pipe\osquery.em" if sys.platform == "win32" else "/var/os
 _PIPE_PREFIX = "\\\\.\\pipe\\"
 _PIPE_ATTEMPTS = 5
 _MAX_ROWS = 5_000_000
+_NOT_ALLOWED = "this account may not use the extension socket; the one that osqueryd runs as may"
 _DENYLISTED = ("denylisted", "blacklisted")
 """What the daemon says of a query that its watchdog put aside, today and before 4.4."""
 
@@ -45,8 +48,8 @@ class ExtensionSession:
         hush("thrift")
         self._path = path
         self._deadline = deadline
-        if not path.startswith(_PIPE_PREFIX) and not Path(path).exists():
-            raise TransportError(Reason.NO_OSQUERY, "no extension socket; is osqueryd running?", where=path)
+        if not path.startswith(_PIPE_PREFIX):
+            _look_at(path)
         with self._mapped():
             kind = _BoundedPipe if path.startswith(_PIPE_PREFIX) else _BoundedSocket
             self._socket = kind(path, deadline, max_bytes)
@@ -94,6 +97,24 @@ class ExtensionSession:
             raise TransportError(reason, _words(error), where=self._path) from error
 
 
+def _look_at(path: str) -> None:
+    """Raise TransportError, in words of its own, for what is no socket that this account may use."""
+    try:
+        mode = Path(path).stat().st_mode
+    except (FileNotFoundError, NotADirectoryError) as error:
+        what = "no extension socket; is osqueryd running?"
+        raise TransportError(Reason.NO_OSQUERY, what, where=path) from error
+    except PermissionError as error:
+        raise TransportError(Reason.NO_OSQUERY, _NOT_ALLOWED, where=path) from error
+    except (OSError, ValueError) as error:
+        what = f"no extension socket: {getattr(error, 'strerror', None) or error}"
+        raise TransportError(Reason.NO_OSQUERY, what, where=path) from error
+    if not stat.S_ISSOCK(mode):
+        raise TransportError(Reason.NO_OSQUERY, "this is no socket", where=path)
+    if not os.access(path, os.W_OK):
+        raise TransportError(Reason.NO_OSQUERY, _NOT_ALLOWED, where=path)
+
+
 def _reason(error: BaseException) -> Reason:
     match error:
         case TTransportException() if error.type == TTransportException.TIMED_OUT:
@@ -111,6 +132,12 @@ def _reason(error: BaseException) -> Reason:
 
 
 def _words(error: BaseException) -> str:
+    if isinstance(error, TTransportException) and error.type == TTransportException.NOT_OPEN:
+        cause = getattr(error, "inner", None)
+        if isinstance(cause, ConnectionRefusedError):
+            return "nobody listens at the extension socket; is osqueryd running?"
+        if isinstance(cause, OSError):
+            return f"cannot connect to the extension socket: {cause.strerror or cause}"
     text = " ".join(str(getattr(error, "message", None) or error).split())
     return text or type(error).__name__
 
@@ -150,7 +177,10 @@ class _BoundedPipe(TTransportBase):  # type: ignore[misc]  # the library has no 
     """
 
     def __init__(self, path: str, deadline: float, max_bytes: int) -> None:
-        from osquery.TPipe import TPipe  # noqa: PLC0415 - exists on Windows only
+        try:
+            from osquery.TPipe import TPipe  # noqa: PLC0415 - works on Windows only
+        except ImportError as error:
+            raise TransportError(Reason.NO_OSQUERY, "named pipes exist on Windows only", where=path) from error
 
         milliseconds = max(1.0, (deadline - time.monotonic()) * 1000)
         self._pipe = TPipe(pipe_name=path, timeout=int(milliseconds / _PIPE_ATTEMPTS), max_attempts=_PIPE_ATTEMPTS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 import time
@@ -15,6 +16,7 @@ from fleetscan.model.snapshot import Reason
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
+from fleetscan.transport.proxy import ProxySocket, through
 from fleetscan.transport.readahead import read_ahead
 from fleetscan.transport.stop import Bell, Stop
 from fleetscan.transport.watchdog import Watchdog
@@ -30,6 +32,9 @@ _SOON = 0.02
 _TICK = 0.5  # how long a request to stop may go unnoticed while only the exit status is missing
 _GRACE = 3.0  # after a deadline, for ending the remote process
 _ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished for talking
+_MAX_PACKET = 256 * 1024  # as OpenSSH has it
+_MAX_PREAMBLE = 64 * 1024
+_SHOWN = 200
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -47,10 +52,35 @@ class Output:
 
 
 class _Packetizer(paramiko.packet.Packetizer):
-    """Without the library's own timer for the key exchange, a thread for each host: here it is waited for in time."""
+    """Without the library's own timer for the key exchange, a thread for each host: here it is waited for in time.
+
+    And with bounds on what a server may say before anybody knows who it is.
+    """
+
+    said = b""
+    """What came before the first packet: the banner, and what a server that refuses says instead of it."""
 
     def start_handshake(self, timeout: float) -> None:
         del timeout
+
+    def read_all(self, n: int, check_rekey: bool = False) -> bytes:  # noqa: FBT001, FBT002 - the library's own signature
+        if n > _MAX_PACKET:
+            raise paramiko.SSHException(f"a packet of {n} bytes")
+        return super().read_all(n, check_rekey)
+
+    def _read_timeout(self, timeout: float) -> bytes:
+        said: bytes = super()._read_timeout(timeout)  # type: ignore[misc]  # not in the stubs
+        self.said += said
+        if len(self.said) > _MAX_PREAMBLE:
+            raise paramiko.SSHException("it talks, and shows no banner")
+        return said
+
+    @property
+    def refusal(self) -> str:
+        """What was said instead of a banner, in a few words."""
+        if re.search(rb"^SSH-", self.said, re.MULTILINE):
+            return ""
+        return " ".join(self.said[: _SHOWN * 4].decode("utf-8", "replace").split())[:_SHOWN]
 
 
 class SshTransport:
@@ -148,11 +178,16 @@ class SshTransport:
         # Whatever hangs later (a request without an answer), the deadline closes the connection under it.
         with self._watchdog.watch(max(deadline, time.monotonic()) + _GRACE, transport.close):
             try:
-                with mapped(str(destination), "connecting"):
-                    _negotiate(transport, pinned, seconds)
+                try:
+                    with mapped(str(destination), "connecting"):
+                        _negotiate(transport, pinned, seconds)
+                except TransportError as error:
+                    transport.close()
+                    raise _explained(error, transport, sock) from error
                 yield transport
             finally:
                 transport.close()
+                sock.close()  # which closing a transport that has ended leaves to its thread
 
     def _log_in(self, transport: paramiko.Transport, destination: Destination) -> None:
         refused: paramiko.SSHException | None = None
@@ -195,6 +230,8 @@ def _socket(
     destination: Destination, below: paramiko.Transport | None, seconds: float
 ) -> socket.socket | paramiko.Channel:
     if below is None:
+        if destination.proxy:
+            return through(destination.proxy, seconds)
         sock = socket.create_connection((destination.host, destination.port), timeout=seconds)
         # A session is a dozen small messages that wait for each other: held back until the last one is acknowledged,
         # each costs up to 40 ms.
@@ -214,6 +251,19 @@ def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], sec
         raise TransportError(Reason.TIMEOUT, "no key exchange in time")
     if not transport.is_active():
         raise transport.get_exception() or paramiko.SSHException("the key exchange failed")
+
+
+def _explained(
+    error: TransportError, transport: paramiko.Transport, sock: socket.socket | paramiko.Channel
+) -> TransportError:
+    """The error with what the server said instead of a banner, and the command through which it is reached."""
+    packetizer = transport.packetizer
+    if isinstance(packetizer, _Packetizer) and (said := packetizer.refusal):
+        error = TransportError(error.reason, f"{error.what}; it said: {said}", where=str(error.where), hint=error.hint)
+    if isinstance(sock, ProxySocket):
+        sock.close()
+        return sock.process.explained(error)
+    return error
 
 
 def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> None:
