@@ -10,6 +10,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A slow machine is no failure. What the environment set already (in CI: the same examples every time) stays.
+settings.register_profile("fleetscan", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("fleetscan")
 
 PROJECT = Path(__file__).resolve().parent.parent
 

@@ -116,11 +116,11 @@ def bad_line(port: int, line: Line, *, host: str = "127.0.0.1") -> Iterator[int]
         await asyncio.gather(*tasks, return_exceptions=True)
         await asyncio.sleep(0.05)  # transports close in the next rounds of the loop
 
-    listener = asyncio.run_coroutine_threadsafe(asyncio.start_server(connect, "127.0.0.1", 0), loop).result(10)
+    listener = asyncio.run_coroutine_threadsafe(asyncio.start_server(connect, "127.0.0.1", 0), loop).result(60)
     try:
         yield int(listener.sockets[0].getsockname()[1])
     finally:
-        asyncio.run_coroutine_threadsafe(end(), loop).result(10)
+        asyncio.run_coroutine_threadsafe(end(), loop).result(60)
         loop.call_soon_threadsafe(loop.stop)
-        thread.join(10)
+        thread.join(60)
         loop.close()

@@ -374,7 +374,7 @@ class _Loop:
         async def awaited() -> T:
             return await work()
 
-        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result(10)
+        return asyncio.run_coroutine_threadsafe(awaited(), self.loop).result(60)
 
     async def cancel_all(self) -> None:
         tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
@@ -391,5 +391,5 @@ def _in_thread() -> Iterator[_Loop]:
     finally:
         loop.run(loop.cancel_all)
         loop.loop.call_soon_threadsafe(loop.loop.stop)
-        loop.thread.join(10)
+        loop.thread.join(60)
         loop.loop.close()

@@ -80,7 +80,7 @@ def manager(
             for connection in open_:
                 with suppress(OSError):
                     connection.shutdown(socket.SHUT_RDWR)
-            acceptor.join(5)
+            acceptor.join(60)
             os.unlink(path)  # noqa: PTH108 - it is a socket
             for thread in threads:
-                thread.join(5)
+                thread.join(60)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
 SSHD = Path("/usr/sbin/sshd")
-_START_SECONDS = 10.0
+_START_SECONDS = 60.0
 
 # The server tells in SSH_CONNECTION which of its addresses was called: that is the host.
 _WRAPPER = """#!/bin/sh
@@ -147,7 +147,7 @@ def fleet(folder: Path, exports: Mapping[str, Sequence[Path]], *, prefix: Sequen
             yield Fleet(folder, port, tuple(exports))
         finally:
             daemon.terminate()
-            daemon.wait(10)
+            daemon.wait(60)
 
 
 def _keys(folder: Path, port: int, addresses: tuple[str, ...]) -> None:

@@ -35,15 +35,15 @@ class Faults:
             "identity_file": str(self.folder / "id"),
             "known_hosts": str(self.folder / "known_hosts"),
             "agent": False,
-            "connect_timeout": 3.0,
+            "connect_timeout": 60.0,
         }
         chosen = {name: value for name, value in (known | settings).items() if value is not None}
         return Host(id=HostId(user), engine="osqueryi", settings=MappingProxyType(chosen))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
-    """The fault server, one for all tests."""
+    """A fault server of the test's own: what it saw, it saw of this test."""
     folder = tmp_path_factory.mktemp("faults")
     key = asyncssh.generate_private_key("ssh-ed25519")
     key.write_private_key(str(folder / "id"))

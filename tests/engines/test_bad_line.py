@@ -14,6 +14,7 @@ from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from fleetscan.transport.credentials import Credentials
 from fleetscan.transport.ssh import SshTransport
 from tests.doubles.bad_line import Line, bad_line
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,8 @@ def over(line: Line, fleet: Fleet, folder: Path, **settings: float) -> Iterator[
         pins = folder / "pins"
         key = " ".join((fleet.folder / "host_ed25519.pub").read_text().split()[:2])
         pins.write_text(f"[127.0.0.1]:{port} {key}\n")
-        yield fleet.host(address, "127.0.0.1", port=port, known_hosts=str(pins), **settings)
+        limits = {"connect_timeout": LONG} | settings
+        yield fleet.host(address, "127.0.0.1", port=port, known_hosts=str(pins), **limits)
 
 
 def ask(host: Host, *, seconds: float) -> tuple[Answer, Answer]:
@@ -67,17 +69,17 @@ def is_whole(answer: Answer) -> bool:
 )
 def test_a_bad_line_changes_no_answer(ssh_fleet: Fleet, tmp_path: Path, line: Line) -> None:
     with over(line, ssh_fleet, tmp_path) as host:
-        first, later = ask(host, seconds=60)
+        first, later = ask(host, seconds=2 * LONG)
     assert is_whole(first)
     assert is_whole(later)
 
 
 def test_a_line_that_breaks_loses_what_had_not_arrived_and_nothing_else(ssh_fleet: Fleet, tmp_path: Path) -> None:
     with over(Line(cut_after=HALF_WAY), ssh_fleet, tmp_path) as host:
-        first, later = ask(host, seconds=60)
+        first, later = ask(host, seconds=2 * LONG)
     assert [answer.reason for answer in (first, later) if isinstance(answer, Failed)] == [Reason.TRUNCATED] * 2
     with over(Line(cut_after=4 * HALF_WAY), ssh_fleet, tmp_path) as host:
-        first, later = ask(host, seconds=60)
+        first, later = ask(host, seconds=2 * LONG)
     assert is_whole(first)
     assert isinstance(later, Failed)
     assert later.reason is Reason.TRUNCATED
@@ -87,14 +89,14 @@ def test_a_line_that_swallows_everything_ends_at_the_deadline(ssh_fleet: Fleet, 
     with over(Line(swallow_after=HALF_WAY), ssh_fleet, tmp_path) as host:
         began = time.monotonic()
         first, later = ask(host, seconds=5)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < LONG
     assert [answer.reason for answer in (first, later) if isinstance(answer, Failed)] == [Reason.DEADLINE] * 2
 
 
 @pytest.mark.parametrize("after", [0, 300, 1500], ids=["at once", "in the key exchange", "before the login"])
 def test_a_line_that_swallows_the_beginning_is_a_timeout(ssh_fleet: Fleet, tmp_path: Path, after: int) -> None:
     with over(Line(swallow_after=after), ssh_fleet, tmp_path, connect_timeout=1.5) as host:
-        first, later = ask(host, seconds=60)
+        first, later = ask(host, seconds=2 * LONG)
     assert [answer.reason for answer in (first, later) if isinstance(answer, Failed)] == [Reason.TIMEOUT] * 2
 
 
@@ -102,5 +104,5 @@ def test_a_narrow_line_cannot_hold_a_host_beyond_its_deadline(ssh_fleet: Fleet, 
     with over(Line(bytes_per_second=5_000), ssh_fleet, tmp_path) as host:  # far less than one answer in the time
         began = time.monotonic()
         first, later = ask(host, seconds=5)
-        assert time.monotonic() - began < 12
+        assert time.monotonic() - began < LONG
     assert [answer.reason for answer in (first, later) if isinstance(answer, Failed)] == [Reason.DEADLINE] * 2

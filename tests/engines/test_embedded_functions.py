@@ -10,6 +10,7 @@ from fleetscan.engines.registry_table.database import Database
 from fleetscan.engines.registry_table.errors import SqlError
 from fleetscan.hives.mount import contents
 from fleetscan.hives.tree import MemoryRegistry
+from tests.patience import LONG
 
 
 def value(expression: str) -> str | None:
@@ -93,4 +94,4 @@ def test_pattern_that_explodes_elsewhere_is_answered_at_once() -> None:
 
     assert value(f"regex_match('{'a' * 5000}!', '^(a+)+$', 0)") is None
 
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < LONG

@@ -17,12 +17,14 @@ from fleetscan.transport.credentials import Credentials
 from fleetscan.transport.destination import resolve
 from fleetscan.transport.known_hosts import PinnedKey, Trust, known_name
 from fleetscan.transport.ssh import SshTransport
+from tests.doubles.sshd import Fleet, fleet
+from tests.patience import LONG, eventually, given_time
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fleetscan.engines.interface import Answers
     from fleetscan.model.host import Host
-    from tests.doubles.sshd import Fleet
 
 pytestmark = pytest.mark.live
 
@@ -34,7 +36,7 @@ SLOW = Statement(
 )
 
 
-def ask(host: Host, *, seconds: float = 20.0, engine: OsqueryiEngine | None = None) -> Answer:
+def ask(host: Host, *, seconds: float = LONG, engine: OsqueryiEngine | None = None) -> Answer:
     engine = engine or OsqueryiEngine(SshTransport(Credentials({})))
     return engine.ask(host, [WHO], deadline=time.monotonic() + seconds).answers["who"]
 
@@ -89,9 +91,7 @@ def test_the_agent_is_asked_where_it_may_be(ssh_fleet: Fleet, tmp_path: Path, mo
     socket = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket)], stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 5
-        while not socket.exists() and time.monotonic() < end:
-            time.sleep(0.02)
+        assert eventually(socket.exists)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket))
         monkeypatch.setenv("HOME", str(tmp_path))
         subprocess.run(["ssh-add", "-q", str(ssh_fleet.folder / "id_ed25519")], check=True, capture_output=True)
@@ -100,7 +100,7 @@ def test_the_agent_is_asked_where_it_may_be(ssh_fleet: Fleet, tmp_path: Path, mo
         refused = ask(ssh_fleet.host(address, identity_file=None, agent=False, user="root"))
     finally:
         agent.terminate()
-        agent.wait(5)
+        agent.wait(LONG)
     assert isinstance(refused, Failed)
     assert refused.reason == Reason.AUTH
     assert "no key and no password for root" in refused.detail
@@ -141,7 +141,7 @@ def test_of_several_host_keys_a_pinned_one_is_asked_for(
     host = ssh_fleet.host(address, known_hosts=known)
     assert isinstance(ask(host), expected)
     transport, destination = SshTransport(Credentials({})), resolve(host)
-    shown = transport.shown_key(destination, deadline=time.monotonic() + 10)
+    shown = transport.shown_key(destination, deadline=time.monotonic() + LONG)
     trust = transport.pins(destination.known_hosts).judge(destination.known_as, shown)
     assert trust is (Trust.KNOWN if expected is Answered else Trust.CHANGED)
 
@@ -166,18 +166,14 @@ def test_a_host_that_moved_to_another_address_is_known_by_its_old_one(ssh_fleet:
     assert f"which is pinned for [{old}]:{ssh_fleet.port}" in answer.detail
 
 
-def test_openssh_sees_no_login_from_who_does_not_trust_it(ssh_fleet: Fleet, tmp_path: Path) -> None:
-    log = ssh_fleet.folder / "sshd.log"
-    before = -1
-    while before != (before := log.stat().st_size):  # connections of other tests may still be closing
-        time.sleep(0.5)
-    ask(ssh_fleet.host(ssh_fleet.addresses[0], known_hosts=str(tmp_path / "none")))
-    end = time.monotonic() + 5
-    while "[preauth]" not in (said := log.read_bytes()[before:].decode()) and time.monotonic() < end:
-        time.sleep(0.05)
-    lines = [line for line in said.splitlines() if "[preauth]" in line]
-    assert lines
-    assert not any("user" in line for line in lines)
+def test_openssh_sees_no_login_from_who_does_not_trust_it(tmp_path: Path) -> None:
+    # A server of its own: in its log stands nothing of other tests.
+    with fleet(tmp_path / "sshd", {"127.0.0.14": ()}) as alone:
+        ask(alone.host("127.0.0.14", known_hosts=str(tmp_path / "none")))
+        log = alone.folder / "sshd.log"
+        assert eventually(lambda: "[preauth]" in log.read_text(errors="replace")), log.read_text(errors="replace")
+        lines = [line for line in log.read_text(errors="replace").splitlines() if "[preauth]" in line]
+    assert not any("user" in line for line in lines), lines
 
 
 def test_ssh_config_names_the_host(ssh_fleet: Fleet, tmp_path: Path) -> None:
@@ -196,7 +192,9 @@ def test_ssh_config_names_the_host(ssh_fleet: Fleet, tmp_path: Path) -> None:
 def test_a_process_at_work_is_ended_with_its_deadline(ssh_fleet: Fleet) -> None:
     host = ssh_fleet.host(ssh_fleet.addresses[0])
     engine = OsqueryiEngine(SshTransport(Credentials({})))
-    answers = engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + 5.0)
+    answers = given_time(
+        lambda seconds: engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + seconds), _has_begun, seconds=5.0
+    )
     assert isinstance(answers.answers["who"], Answered)
     assert answers.answers["slow"] == Failed(Reason.DEADLINE)
     assert _is_gone(int(dict(answers.notes)["osquery_pid"]))
@@ -204,20 +202,23 @@ def test_a_process_at_work_is_ended_with_its_deadline(ssh_fleet: Fleet) -> None:
 
 def test_stopping_a_sweep_ends_the_remote_process_too(ssh_fleet: Fleet) -> None:
     engine = OsqueryiEngine(SshTransport(Credentials({})))
-    timer = threading.Timer(4.0, engine.stop)
-    timer.start()
-    began = time.monotonic()
-    answers = engine.ask(ssh_fleet.host(ssh_fleet.addresses[1]), [WHO, SLOW], deadline=began + 60)
-    assert time.monotonic() - began < 15
+    host = ssh_fleet.host(ssh_fleet.addresses[1])
+
+    def stopped_after(seconds: float) -> Answers:
+        threading.Timer(seconds, engine.stop).start()
+        return engine.ask(host, [WHO, SLOW], deadline=time.monotonic() + seconds + LONG)
+
+    answers = given_time(stopped_after, _has_begun, seconds=4.0)
     assert answers.answers["slow"] == Failed(Reason.CANCELLED)
     assert _is_gone(int(dict(answers.notes)["osquery_pid"]))
 
 
+def _has_begun(answers: Answers) -> bool:
+    return isinstance(answers.answers["who"], Answered)
+
+
 def _is_gone(pid: int) -> bool:
-    end = time.monotonic() + 3
-    while _is_running(pid) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not _is_running(pid)
+    return eventually(lambda: not _is_running(pid))
 
 
 def _is_running(pid: int) -> bool:
@@ -228,7 +229,7 @@ def _is_running(pid: int) -> bool:
 def test_the_key_a_server_shows_can_be_seen_without_trusting_it(ssh_fleet: Fleet) -> None:
     destination = resolve(ssh_fleet.host(ssh_fleet.addresses[0]))
     transport = SshTransport(Credentials({}))
-    shown = transport.shown_key(destination, deadline=time.monotonic() + 10)
+    shown = transport.shown_key(destination, deadline=time.monotonic() + LONG)
     name = known_name(ssh_fleet.addresses[0], ssh_fleet.port)
     pins = transport.pins(destination.known_hosts)
     assert pins.judge(name, shown) is Trust.KNOWN
