@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 import time
 from contextlib import contextmanager
@@ -147,8 +148,14 @@ def test_no_socket_means_no_osquery(tmp_path: Path) -> None:
 
 
 def test_a_socket_nobody_listens_on_is_refused(tmp_path: Path) -> None:
-    (tmp_path / "em").touch()
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(tmp_path / "em"))
     assert reasons(ask(tmp_path / "em", ALL)) == [Reason.REFUSED]
+
+
+def test_a_file_that_is_no_socket_means_no_osquery(tmp_path: Path) -> None:
+    (tmp_path / "em").touch()
+    assert reasons(ask(tmp_path / "em", ALL)) == [Reason.NO_OSQUERY]
 
 
 @pytest.mark.parametrize("noise", [b"HTTP/1.1 200 OK\r\n\r\n", b"\x80\x01\x00\x02\x00\x00\x00\x05query", b"\xff" * 64])
