@@ -10,6 +10,7 @@ import threading
 import time
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -25,29 +26,37 @@ from fleetscan.model.registry import HKLM
 from fleetscan.model.scope import Scope
 from fleetscan.model.snapshot import KEY_REFUSALS, Complete, Reason, Unreachable
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement, make_plan
-from fleetscan.progress import HostFinished, HostRetried, HostStarted, SweepEnded, SweepStarted
+from fleetscan.progress import HostFinished, HostRetried, HostStarted, SweepEnded, SweepStarted, SweepStopping
+from tests.patience import LONG, eventually
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from fleetscan.model.snapshot import HostResult
     from fleetscan.progress import Event
 
 PLAN = make_plan([], extra_scopes=[Scope(HKLM, ("SOFTWARE", "Fleet")), Scope(HKLM, ("SYSTEM", "Select"))])
 SCOPES = {scope.id for scope in PLAN.scopes}
-FAST = Limits(concurrency=4, backoff_seconds=0.01, host_seconds=5.0, stop_seconds=0.3)
+FAST = Limits(concurrency=4, backoff_seconds=0.01, host_seconds=LONG, stop_seconds=0.3)
 EMPTY = Answered(())
 
 
 class Scripted:
-    """An engine whose answers are a function of host, statement and attempt; it remembers how it was asked."""
+    """An engine whose answers are a function of host, statement and attempt; it remembers how it was asked.
+
+    ``crowd``: nobody is answered before so many were asked at once, of all or of a group; later it does not matter.
+    """
 
     def __init__(
-        self, answer: Callable[[Host, Statement, int], Answer] = lambda *_: EMPTY, seconds: float = 0.0
+        self,
+        answer: Callable[[Host, Statement, int], Answer] = lambda *_: EMPTY,
+        seconds: float = 0.0,
+        crowd: Mapping[str, int] = MappingProxyType({}),
     ) -> None:
         self._answer = answer
         self._seconds = seconds
-        self._lock = threading.Lock()
+        self._crowd = crowd
+        self._lock = threading.Condition()
         self.asked: Counter[str] = Counter()
         self.statements: list[tuple[str, tuple[str, ...]]] = []
         self.deadlines: list[float | None] = []
@@ -64,6 +73,8 @@ class Scripted:
             for name in ("all", *host.groups):
                 self.running[name] += 1
                 self.most[name] = max(self.most[name], self.running[name])
+            self._lock.notify_all()
+            assert self._lock.wait_for(self._is_crowded, LONG)
         time.sleep(self._seconds)
         try:
             return Answers(
@@ -73,6 +84,9 @@ class Scripted:
             with self._lock:
                 for name in ("all", *host.groups):
                     self.running[name] -= 1
+
+    def _is_crowded(self) -> bool:
+        return all(self.most[name] >= number for name, number in self._crowd.items())
 
     def stop(self) -> None:
         self.stopped = True
@@ -100,8 +114,9 @@ def sweep(
     limits: Limits = FAST,
     stop: threading.Event | None = None,
     seen: Seen | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> dict[str, HostResult]:
-    dispatcher = Dispatcher(PLAN, lambda _: engine, limits=limits, stop=stop, observer=seen)
+    dispatcher = Dispatcher(PLAN, lambda _: engine, limits=limits, stop=stop, observer=seen, clock=clock)
     results = list(dispatcher.run(fleet))
     assert len({result.host for result in results}) == len(results)
     assert all({scope.scope_id for scope in result.scopes} == SCOPES for result in results)
@@ -122,13 +137,13 @@ def test_every_host_gets_exactly_one_result() -> None:
 
 
 def test_no_more_hosts_are_asked_at_once_than_allowed() -> None:
-    engine = Scripted(seconds=0.01)
+    engine = Scripted(seconds=0.01, crowd={"all": 5})
     sweep(engine, hosts(40), limits=Limits(concurrency=5))
     assert engine.most["all"] == 5
 
 
 def test_a_group_is_asked_no_harder_than_it_allows_while_others_go_on() -> None:
-    engine = Scripted(seconds=0.01)
+    engine = Scripted(seconds=0.01, crowd={"branch": 2, "all": 8})
     fleet = [*hosts(20, "branch"), *(Host(id=HostId(f"c{n}"), engine="x") for n in range(20))]
     limits = Limits(concurrency=8, group_concurrency={"branch": 2})
     results = sweep(engine, iter(fleet), limits=limits)
@@ -141,7 +156,7 @@ def test_another_attempt_waits_for_its_group_like_the_first() -> None:
     def flaky(_host: Host, _asked: Statement, attempt: int) -> Answer:
         return Failed(Reason.TIMEOUT) if attempt < 3 else EMPTY
 
-    engine = Scripted(flaky, seconds=0.01)
+    engine = Scripted(flaky, seconds=0.01, crowd={"branch": 2})
     limits = replace(FAST, concurrency=8, group_concurrency={"branch": 2})
     results = sweep(engine, hosts(12, "branch", "other"), limits=limits)
     assert all(reasons(result) == {None} for result in results.values())
@@ -156,7 +171,7 @@ def test_slots_are_filled_while_the_reader_works_on_results() -> None:
         next(results)
         time.sleep(0.1)
     # Four were read, one by one; meanwhile all others had their turn, and no more answers wait than there are slots.
-    assert len(engine.asked) >= 2 * FAST.concurrency
+    assert eventually(lambda: len(engine.asked) >= 2 * FAST.concurrency)
     assert len(list(results)) == 12 - FAST.concurrency
 
 
@@ -195,21 +210,23 @@ def test_backoff_grows_is_capped_and_varies(attempt: int, base: float, cap: floa
 
 def test_the_deadline_of_a_host_is_its_own_setting_or_the_sweeps() -> None:
     engine = Scripted()
-    began = time.monotonic()
-    sweep(engine, hosts(1, timeout=60.0))
-    sweep(engine, hosts(1))
-    own, common = (deadline - began for deadline in engine.deadlines if deadline is not None)
-    assert own == pytest.approx(60.0, abs=1.0)
-    assert common == pytest.approx(FAST.host_seconds, abs=1.0)
+    clock = partial(float, 1000)
+    sweep(engine, hosts(1, timeout=90.0), clock=clock)
+    sweep(engine, hosts(1), clock=clock)
+    assert engine.deadlines == [1090.0, 1000.0 + FAST.host_seconds]
 
 
 def test_an_engine_that_ignores_its_deadline_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_OVERDUE", 0.1)
-    engine = Scripted(seconds=1.5)
-    began = time.monotonic()
-    results = sweep(engine, hosts(2, timeout=0.1))
-    assert time.monotonic() - began < 1.2
+    let_go = threading.Event()
+
+    def answer(*_: object) -> Answer:
+        let_go.wait(LONG)
+        return EMPTY
+
+    results = sweep(Scripted(answer), hosts(2, timeout=0.1))
     assert all(reasons(result) == {Reason.DEADLINE} for result in results.values())
+    let_go.set()
 
 
 def test_threads_are_as_many_as_hosts_at_once_and_end_with_the_sweep() -> None:
@@ -219,12 +236,9 @@ def test_threads_are_as_many_as_hosts_at_once_and_end_with_the_sweep() -> None:
         seen.add(threading.get_ident())
         return EMPTY
 
-    assert len(sweep(Scripted(answer, seconds=0.005), hosts(40))) == 40
+    assert len(sweep(Scripted(answer, seconds=0.005, crowd={"all": FAST.concurrency}), hosts(40))) == 40
     assert len(seen) == FAST.concurrency
-    end = time.monotonic() + 5
-    while (asking := [t for t in threading.enumerate() if t.ident in seen]) and time.monotonic() < end:
-        time.sleep(0.01)
-    assert not asking
+    assert eventually(lambda: not any(thread.ident in seen for thread in threading.enumerate()))
 
 
 def test_a_thread_that_is_stuck_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,11 +247,12 @@ def test_a_thread_that_is_stuck_is_replaced(monkeypatch: pytest.MonkeyPatch) -> 
 
     def answer(host: Host, _statement: Statement, _attempt: int) -> Answer:
         if host.id in ("h0", "h1", "h2"):
-            let_go.wait(10)
+            let_go.wait(LONG)
         return EMPTY
 
     engine = Scripted(answer)
-    results = sweep(engine, hosts(30, timeout=0.5), limits=replace(FAST, concurrency=3))
+    fleet = (*hosts(3, timeout=0.5), *list(hosts(30))[3:])
+    results = sweep(engine, iter(fleet), limits=replace(FAST, concurrency=3))
     let_go.set()
     assert {host for host, result in results.items() if reasons(result) == {Reason.DEADLINE}} == {"h0", "h1", "h2"}
     assert len(results) == 30
@@ -251,20 +266,34 @@ def test_one_dispatcher_may_run_twice() -> None:
 
 
 def test_after_the_overall_deadline_the_rest_is_not_covered_and_says_so() -> None:
-    engine = Scripted(seconds=0.1)
-    limits = Limits(concurrency=2, total_seconds=0.25)
-    results = sweep(engine, hosts(50), limits=limits)
+    answered: list[str] = []
+
+    def answer(host: Host, *_: object) -> Answer:
+        answered.append(host.id)
+        return EMPTY
+
+    def clock() -> float:
+        """A second passes with every host."""
+        return float(len(set(answered)))
+
+    engine = Scripted(answer)
+    results = sweep(engine, hosts(50), limits=Limits(concurrency=2, total_seconds=2.5), clock=clock)
     assert len(results) == 50
-    assert 1 <= len(engine.asked) < 20
+    assert 3 <= len(engine.asked) <= 4
     assert reasons(results["h49"]) == {Reason.DEADLINE}
 
 
 def test_stop_leaves_hosts_not_asked_pending_and_gives_up_those_in_flight() -> None:
-    engine, stop, seen = Scripted(seconds=2.0), threading.Event(), Seen()
-    threading.Timer(0.2, stop.set).start()
-    began = time.monotonic()
+    stop, let_go, seen = threading.Event(), threading.Event(), Seen()
+
+    def answer(*_: object) -> Answer:
+        stop.set()
+        let_go.wait(LONG)
+        return EMPTY
+
+    engine = Scripted(answer, crowd={"all": FAST.concurrency})
     results = sweep(engine, hosts(100), stop=stop, seen=seen)
-    assert time.monotonic() - began < 1.5
+    let_go.set()
     assert set(results) == set(engine.asked)
     assert len(results) == FAST.concurrency
     assert all(reasons(result) == {Reason.CANCELLED} for result in results.values())
@@ -273,10 +302,17 @@ def test_stop_leaves_hosts_not_asked_pending_and_gives_up_those_in_flight() -> N
 
 
 def test_hosts_that_finish_after_stop_keep_their_answers() -> None:
-    engine, stop = Scripted(seconds=0.3), threading.Event()
-    threading.Timer(0.15, stop.set).start()
-    results = sweep(engine, hosts(100), stop=stop)
-    assert all(Reason.CANCELLED not in reasons(result) for result in results.values())
+    stop, seen = threading.Event(), Seen()
+
+    def answer(*_: object) -> Answer:
+        stop.set()
+        assert eventually(lambda: any(isinstance(event, SweepStopping) for event in seen.events))
+        return EMPTY
+
+    engine = Scripted(answer, crowd={"all": FAST.concurrency})
+    results = sweep(engine, hosts(100), stop=stop, limits=replace(FAST, stop_seconds=LONG), seen=seen)
+    assert len(results) == FAST.concurrency
+    assert all(reasons(result) == {None} for result in results.values())
 
 
 def test_a_bug_in_one_hosts_path_is_that_hosts_result(caplog: pytest.LogCaptureFixture) -> None:
@@ -322,7 +358,7 @@ def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signa
     before = signal.getsignal(number)
     with stop_on_signals() as stop:
         os.kill(os.getpid(), number)
-        assert stop.wait(1)
+        assert stop.wait(LONG)
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before

@@ -27,6 +27,7 @@ from tests.doubles.fault_server import raw_server
 from tests.doubles.osqueryd import manager
 from tests.doubles.shell import AWAY, RefusalError, answer_rows
 from tests.engines.conftest import faults  # noqa: F401 - a fixture
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -76,7 +77,7 @@ def over_ssh(faults: Faults, folder: Path, silent_port: int) -> Iterator[Host]: 
     (folder / "pins").write_text("\n".join([*pins, f"no-such-host.invalid {server.host_key}"]) + "\n")
     (folder / "changed").write_text(f"[127.0.0.1]:{server.port} {OTHER_KEY}\n")
     special: dict[str, dict[str, str | float]] = {
-        "silent": {"timeout": 4.0},
+        "silent": {"timeout": 2.0},
         "dns": {"address": "no-such-host.invalid", "port": 22},
         "nobody": {"port": 1},
         "no_banner": {"port": silent_port, "connect_timeout": 1.0},
@@ -146,7 +147,7 @@ def statuses(faults: Faults, tmp_path: Path) -> Iterator[dict[str, dict[str, Sta
         now = datetime.now(UTC)
         listed = [SweepHost(id=host.id, engine=host.engine, groups=()) for host in hosts]
         sweep = store.begin_sweep(PlanRecord.of(PLAN), listed, started=now, note="")
-        limits = Limits(concurrency=30, host_seconds=30.0, attempts=2, backoff_seconds=0.1)
+        limits = Limits(concurrency=30, host_seconds=3 * LONG, attempts=2, backoff_seconds=0.1)
         for result in Dispatcher(PLAN, engines, limits=limits, stop=threading.Event()).run(hosts):
             store.put(sweep, result)
         cells = list(store.coverage(sweep))
