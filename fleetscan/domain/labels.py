@@ -27,6 +27,7 @@ KINDS: Words = {
     "module": "module",
     "detection": "detection",
     "host_key": "key of host",
+    "jump_key": "key of jump host",
 }
 """The noun of every kind; another kind stands for itself."""
 

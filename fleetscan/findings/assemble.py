@@ -26,10 +26,11 @@ from fleetscan.findings.model import (
 )
 from fleetscan.findings.prevalence import Census, census, shape
 from fleetscan.findings.reading import Judge
-from fleetscan.findings.refused import refusals, refused_host
+from fleetscan.findings.refused import refusals, refused_host, refused_jump
 from fleetscan.findings.removals import Removals, cell_gap, filtered_by_data
 from fleetscan.model.detection import is_detection
 from fleetscan.model.finding import Certainty, FindingState, Severity, VerdictKind, What
+from fleetscan.model.host import HostId
 from fleetscan.model.registry import fold
 from fleetscan.model.snapshot import is_gap
 
@@ -44,8 +45,7 @@ if TYPE_CHECKING:
     from fleetscan.findings.compare import HostDiff
     from fleetscan.findings.model import FleetChange, RuleHit
     from fleetscan.findings.reading import HitFinder, HostGroup
-    from fleetscan.findings.refused import Refusal
-    from fleetscan.model.host import HostId
+    from fleetscan.findings.refused import Jump, Refusal, Refusals
     from fleetscan.queries import Query
     from fleetscan.store.interface import Baseline, Store, Sweep
 
@@ -117,8 +117,8 @@ class _Past:
     golden: tuple[HostGroup, ...]
     own_past: bool
     listed: frozenset[HostId]
-    refused: Mapping[HostId, Refusal]
-    """Hosts whose key was refused then."""
+    refused: Refusals
+    """Hosts and jump hosts whose key was refused then."""
 
     @classmethod
     def read(cls, judge: Judge, baseline: Baseline, wanted: Iterable[HostId]) -> _Past:
@@ -197,6 +197,8 @@ class _Work:
         for host in sorted({*self._inventory, *reached}):
             raised = self._shared(host, reached.get(host), diffs.get(host), at_once)
             findings.extend(self._approved(host, raised, standing, hashes, uses))
+        for finding in self._jumps(reached):
+            findings.extend(self._approved(finding.host, (finding,), standing, hashes, uses))
         return Assessment(
             sweep=sweep.id,
             baseline=baseline.name if baseline else "",
@@ -238,7 +240,7 @@ class _Work:
     ) -> Iterator[Finding]:
         """The findings of a host: hosts with the same answers, now and in the past, have the same but for the names."""
         past = self._past
-        if host in self._refused or (past is not None and host in past.refused):
+        if host in self._refused.hosts or (past is not None and host in past.refused.hosts):
             yield from self._host(host, group, found, at_once)
             return
         # Groups live as long as this assessment, so that their ids stay their own.
@@ -269,10 +271,25 @@ class _Work:
         left = {ident: matter for ident, matter in before.items() if ident not in removed}
         yield from self._closed(host, group, left, now)
 
+    def _jumps(self, reached: Mapping[HostId, HostGroup]) -> Iterator[Finding]:
+        """Jump hosts whose key was refused: a finding for each, told of the first host behind it."""
+        past = self._past.refused.jumps if self._past is not None and self._past.own_past else {}
+        before = {ident: matter for jump in past.values() for ident, matter in _of_jump(jump).items()}
+        for jump in self._refused.jumps.values():
+            for ident, matter in _of_jump(jump).items():
+                state = self._state(jump.hosts[0], ident, matter, before, None)
+                yield _named_by(jump, self._finding(jump.hosts[0], None, matter, None, state, {}))
+        for jump in past.values():
+            hosts = [host for host in jump.hosts if host in self._inventory]
+            if hosts and jump.name not in self._refused.jumps:
+                gap = "" if any(host in reached for host in hosts) else "no host behind it was reached"
+                for matter in _of_jump(jump).values():
+                    yield _named_by(jump, self._past_finding(hosts[0], matter, gap))
+
     def _now(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
         """The host's matters; rows that appeared since its own past are judged as that."""
-        if host in self._refused:
-            return _refusal(host, self._refused[host])
+        if host in self._refused.hosts:
+            return _refusal(host, self._refused.hosts[host])
         if group is None:
             return {}
         known = self._matters_of(group)
@@ -283,8 +300,8 @@ class _Work:
 
     def _before(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
         known = self._matters_of(group) if group else {}
-        if self._past is not None and self._past.own_past and host in self._past.refused:
-            return {**known, **_refusal(host, self._past.refused[host])}
+        if self._past is not None and self._past.own_past and host in self._past.refused.hosts:
+            return {**known, **_refusal(host, self._past.refused.hosts[host])}
         return known
 
     def _removed(
@@ -414,31 +431,35 @@ class _Work:
         self, host: HostId, group: HostGroup | None, before: Mapping[Ident, Matter], now: Mapping[Ident, Matter]
     ) -> Iterator[Finding]:
         """Findings of the baseline that are gone, or that nobody could look at this time."""
-        if self._past is None or not (self._past.own(host) or (self._past.own_past and host in self._past.refused)):
+        if self._past is None or not (
+            self._past.own(host) or (self._past.own_past and host in self._past.refused.hosts)
+        ):
             return
         for ident, matter in before.items():
             if not matter.counts or (ident in now and now[ident].counts):
                 continue
-            entity, verdict = matter.judged.entity, matter.judged.verdict
-            severity = max((verdict.severity, *(hit.severity for hit in matter.hits)))
-            gap = _closing_gap(group, matter)
-            past = self._past.hosts.get(host)
-            build = past.outlook.build if past else ""
-            if severity > Severity.INFO:
-                capped = self._cap(entity, matter, build, severity, {})
-                yield Finding(
-                    fingerprint=fingerprint(host, ident),
-                    host=host,
-                    entity=entity,
-                    verdict=verdict,
-                    severity=(Severity.LOW if capped else severity) if gap else Severity.INFO,
-                    certainty=_certainty(matter, None),
-                    what=verdict.what,
-                    why=(gap or "no longer there", f"it was: {verdict.why}"),
-                    state=FindingState.NOT_COMPARABLE if gap else FindingState.GONE,
-                    hits=matter.hits,
-                    capped=capped,
-                )
+            if _severity(matter) > Severity.INFO:
+                yield self._past_finding(host, matter, _closing_gap(group, matter))
+
+    def _past_finding(self, host: HostId, matter: Matter, gap: str) -> Finding:
+        """A finding of the baseline that is gone, or of which ``gap`` says why nobody knows."""
+        entity, verdict = matter.judged.entity, matter.judged.verdict
+        past = self._past.hosts.get(host) if self._past else None
+        severity = _severity(matter)
+        capped = self._cap(entity, matter, past.outlook.build if past else "", severity, {})
+        return Finding(
+            fingerprint=fingerprint(host, entity.ident),
+            host=host,
+            entity=entity,
+            verdict=verdict,
+            severity=(Severity.LOW if capped else severity) if gap else Severity.INFO,
+            certainty=_certainty(matter, None),
+            what=verdict.what,
+            why=(gap or "no longer there", f"it was: {verdict.why}"),
+            state=FindingState.NOT_COMPARABLE if gap else FindingState.GONE,
+            hits=matter.hits,
+            capped=capped,
+        )
 
     def _approved(
         self, host: HostId, found: Iterable[Finding], approvals: ApprovalIndex, hashes: FileHashes, uses: Counter[str]
@@ -526,6 +547,20 @@ def _with_hits(known: Mapping[Ident, Matter], group: HostGroup, hits: Iterable[R
 def _refusal(host: HostId, refused: Refusal) -> Mapping[Ident, Matter]:
     judged = refused_host(host, refused)
     return {judged.entity.ident: Matter(judged)}
+
+
+def _of_jump(jump: Jump) -> Mapping[Ident, Matter]:
+    judged = refused_jump(jump)
+    return {judged.entity.ident: Matter(judged)}
+
+
+def _named_by(jump: Jump, finding: Finding) -> Finding:
+    """The finding under a name of the jump host's own: which host is the first behind it may change."""
+    return replace(finding, fingerprint=fingerprint(HostId(jump.name), finding.entity.ident))
+
+
+def _severity(matter: Matter) -> Severity:
+    return max((matter.judged.verdict.severity, *(hit.severity for hit in matter.hits)))
 
 
 def _closing_gap(group: HostGroup | None, matter: Matter) -> str:

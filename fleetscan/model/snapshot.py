@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
@@ -49,6 +50,19 @@ class Reason(StrEnum):
 
 KEY_REFUSALS = frozenset({Reason.HOST_KEY_UNKNOWN, Reason.HOST_KEY_CHANGED, Reason.HOST_KEY_REVOKED, Reason.HOST_KEY})
 """The host was refused because of its key, before anything was asked of it."""
+
+_AT_JUMP = re.compile(r"(?:\S+: )?jump host (\S+): (.+)", re.DOTALL)
+
+
+def at_jump(jump: str, what: str) -> str:
+    """What is told of a host that was not reached because of a jump host before it."""
+    return f"jump host {jump}: {what}"
+
+
+def jump_of(detail: str) -> tuple[str, str]:
+    """The jump host of which ``detail`` speaks, empty for none, and what is the matter there."""
+    match = _AT_JUMP.fullmatch(detail)
+    return (match[1], match[2]) if match else ("", detail)
 
 
 @dataclass(frozen=True, slots=True)

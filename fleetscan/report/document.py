@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.findings.model import REPORTED
 from fleetscan.model.finding import FindingState, Severity, VerdictKind
+from fleetscan.model.snapshot import jump_of
 from fleetscan.planner.sql import area
 
 if TYPE_CHECKING:
@@ -201,6 +202,11 @@ class HostReport:
         if not self.scopes or any(scope.status is not Covered.UNREACHABLE for scope in self.scopes):
             return ""
         return self.scopes[0].reason or Covered.UNREACHABLE
+
+    @property
+    def jump(self) -> str:
+        """The jump host that let nobody through to this host; empty for none."""
+        return jump_of(self.scopes[0].detail)[0] if self.unreachable and self.scopes else ""
 
     @property
     def is_complete(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,7 @@ DEFAULT_STORE = "fleetscan.db"
 ROLLING = "auto"
 """The rolling baseline has no stored name: ``fleetscan diff`` compares with the sweep before by itself."""
 
+_KEYS = frozenset({"host_key", "jump_key"})
 _PASSWORD = re.compile(r"(://[^/@:]*):[^@]*@")
 
 
@@ -40,7 +42,9 @@ def next_steps(document: Document) -> tuple[Step, ...]:
 
 def _steps(document: Document) -> Iterator[Step]:
     sweep, store = _word(document.sweep.id), store_option(document)
-    worst = max(document.open_findings, key=lambda finding: finding.severity, default=None)
+    # Nothing can be asked of who is not trusted; the steps for lost hosts are about them.
+    asked = (finding for finding in document.open_findings if finding.entity.kind not in _KEYS)
+    worst = max(asked, key=lambda finding: finding.severity, default=None)
     if worst is not None:
         yield from _for_finding(document, worst)
     lost = [host for host in document.hosts if host.unreachable]
@@ -74,6 +78,13 @@ def _for_finding(document: Document, finding: Finding) -> Iterator[Step]:
 
 def _for_lost_hosts(document: Document, lost: list[HostReport]) -> Iterator[Step]:
     reach = reach_option(document)
+    behind: dict[tuple[str, str], list[HostReport]] = defaultdict(list)
+    for host in lost:
+        if host.jump:
+            behind[host.jump, host.unreachable].append(host)
+    for (jump, reason), hosts in behind.items():
+        yield _for_jump(jump, reason, hosts, reach)
+    lost = [host for host in lost if not host.jump]
     changed = [host for host in lost if host.unreachable in KEY_REFUSALS - {Reason.HOST_KEY_UNKNOWN}]
     if changed:
         yield Step(
@@ -94,6 +105,20 @@ def _for_lost_hosts(document: Document, lost: list[HostReport]) -> Iterator[Step
             f"{_hosts(others)} gave nothing: find out why.",
             f"fleetscan hosts check{reach} --limit {_word(others[0].name)}",
         )
+
+
+def _for_jump(jump: str, reason: str, hosts: list[HostReport], reach: str) -> Step:
+    noun = "1 host lies" if len(hosts) == 1 else f"{len(hosts)} hosts lie"
+    limit = f"--limit {_word(hosts[0].name)}"
+    if reason not in KEY_REFUSALS:
+        why = f"The jump host {visible(jump)} let nobody through ({reason}), and {noun} behind it: find out why."
+        return Step(why, f"fleetscan hosts check{reach} {limit}")
+    if reason == Reason.HOST_KEY_UNKNOWN:
+        said, then = "a host key that nobody has pinned yet", "compare it before you trust it"
+    else:
+        said, then = "another host key than before", "find out why; this shows what to compare"
+    why = f"The jump host {visible(jump)} showed {said}, and {noun} behind it: {then}."
+    return Step(why, f"fleetscan hosts trust{reach} {limit}")
 
 
 def _hosts(hosts: list[HostReport]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from tabulate import tabulate
 
 from fleetscan.model.finding import FindingState, Severity, VerdictKind
+from fleetscan.model.snapshot import at_jump, jump_of
 from fleetscan.report.document import Covered, attribute_changes, excuses, is_listed, rule_ids
 from fleetscan.report.escape import visible
 from fleetscan.report.steps import next_steps
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from fleetscan.findings.model import Finding, Prevalence
-    from fleetscan.report.document import Document, HostReport
+    from fleetscan.report.document import Document, HostReport, ScopeCoverage
 
 DEFAULT_WIDTH = 100
 """Where the output is no terminal."""
@@ -223,7 +224,7 @@ def _reasons(host: HostReport) -> Iterator[str]:
     if host.limits:
         yield host.limits
     reasons = Counter(
-        f"{scope.reason}: {scope.detail[:LONGEST_DETAIL]}" if scope.detail else scope.reason
+        f"{scope.reason}: {_detail(scope)[:LONGEST_DETAIL]}" if scope.detail else scope.reason
         for scope in host.scopes
         if scope.reason and scope.status is not Covered.NOT_ANSWERABLE
     )
@@ -233,6 +234,12 @@ def _reasons(host: HostReport) -> Iterator[str]:
         yield f"and {len(reasons) - LISTED_REASONS} more (--format html lists them)"
     if host.incomplete:
         yield f"not seen whole: {count(len(host.incomplete), 'registration')}"
+
+
+def _detail(scope: ScopeCoverage) -> str:
+    """Why, without the host's own name where it is a jump host's fault: the hosts behind it share a line."""
+    jump, what = jump_of(scope.detail)
+    return at_jump(jump, what) if jump else scope.detail
 
 
 def _blind_spots(document: Document, width: int) -> Iterator[str]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import paramiko
 
-from fleetscan.model.snapshot import Reason
+from fleetscan.model.snapshot import Reason, at_jump
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
 from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
@@ -137,7 +137,7 @@ class SshTransport:
             try:
                 below = stack.enter_context(self._hop(hop, below, deadline))
             except TransportError as error:
-                what = f"jump host {hop}: {error.what}"
+                what = at_jump(str(hop), error.what)
                 raise TransportError(error.reason, what, where=str(destination), hint=error.hint) from error
         return below
 

@@ -51,6 +51,7 @@ LABELS = {
     "module path=C:\\x.dll": "module C:\\x.dll",
     "detection query=q row=7": "detection q row 7",
     "host_key host=ws-01": "key of host ws-01",
+    "jump_key host=[gate]:2222": "key of jump host [gate]:2222",
 }
 BARE = {"sip": ("view", "set", "id"), "trust": ("view", "step", "id")}
 

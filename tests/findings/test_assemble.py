@@ -343,6 +343,76 @@ def test_a_refused_host_key_is_a_finding_of_its_own(store: Store) -> None:
     assert states == [FindingState.APPROVED, FindingState.NO_BASELINE]
 
 
+def at_gate(host: str, what: str, reason: Reason = Reason.HOST_KEY_UNKNOWN) -> Unreachable:
+    return Unreachable(reason, f"{host}.corp: jump host [gate]:2222: {what} (try: fleetscan hosts trust)")
+
+
+def test_a_refused_jump_host_is_one_finding_for_all_behind_it(store: Store) -> None:
+    unpinned = {name: at_gate(name, "its host key is not pinned, it shows SHA256:y") for name in "cba"}
+    alone = Unreachable(Reason.HOST_KEY_UNKNOWN, "its host key is not pinned, it shows SHA256:z")
+    assessment = assessed(store, put_sweep(store, {**unpinned, "d": alone, "e": BOTH}))
+    direct, gate = sorted(assessment.findings, key=lambda one: one.entity.kind)
+    assert (direct.entity.kind, direct.host) == ("host_key", "d")
+    assert (gate.entity.label, gate.host, gate.severity) == ("key of jump host [gate]:2222", "a", Severity.LOW)
+    assert "it shows SHA256:y" in gate.why[0]
+    assert gate.why[0].endswith("3 hosts behind it were not asked: a, b, c")
+    assert sorted(one.host for one in assessment.coverage if one.incomplete) == ["a", "b", "c", "d"]
+
+
+def test_the_finding_of_a_jump_host_is_followed_from_sweep_to_sweep(store: Store) -> None:
+    """Its name and state do not depend on which hosts are behind it."""
+    new = "its host key is not pinned, it shows SHA256:y"
+    other = "its host key changed, it shows SHA256:x"
+    silent = Unreachable(Reason.TIMEOUT, "a.corp: jump host [gate]:2222: connecting: timed out")
+    sweeps = [
+        put_sweep(store, hosts, day=day)
+        for day, hosts in enumerate(
+            (
+                {"a": BOTH, "b": BOTH, "c": BOTH},
+                {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
+                {"b": at_gate("b", new), "c": BOTH},
+                {"a": at_gate("a", other, Reason.HOST_KEY_CHANGED), "b": at_gate("b", new), "c": BOTH},
+                {"a": BOTH, "b": BOTH, "c": BOTH},
+                {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
+                {"a": silent, "b": silent, "c": BOTH},
+            )
+        )
+    ]
+    later = [only(assessed(store, new, old)) for old, new in pairwise(sweeps)]
+    assert [(one.state, one.severity) for one in later] == [
+        (FindingState.NEW, Severity.LOW),
+        (FindingState.STILL_THERE, Severity.LOW),
+        (FindingState.CHANGED, Severity.HIGH),
+        (FindingState.GONE, Severity.INFO),
+        (FindingState.NEW, Severity.LOW),
+        (FindingState.NOT_COMPARABLE, Severity.LOW),
+    ]
+    assert len({one.fingerprint for one in later}) == 1
+    assert only(assessed(store, sweeps[1])).state is FindingState.NO_BASELINE
+
+
+def test_of_many_hosts_behind_a_jump_host_some_are_named(store: Store) -> None:
+    hosts = {f"ws-{number:02}": at_gate("x", "its host key is not pinned, it shows k") for number in range(14)}
+    [why] = only(assessed(store, put_sweep(store, hosts))).why
+    assert why.endswith("14 hosts behind it were not asked: " + ", ".join(sorted(hosts)[:10]) + " and 4 more")
+
+
+def test_the_key_of_a_jump_host_can_be_approved(store: Store) -> None:
+    sweep = put_sweep(store, {name: at_gate(name, "shows SHA256:y") for name in "ab"})
+    accepted = Approval(
+        id="k",
+        owner="me",
+        reason="new gate",
+        created=TODAY,
+        expires=TODAY,
+        scope="fleet",
+        kind="jump_key",
+        identity=(("host", "[gate]:2222"),),
+        attributes=(("state", "shows SHA256:y (try: fleetscan hosts trust)"),),
+    )
+    assert only(assessed(store, sweep, approvals=[accepted])).state is FindingState.APPROVED
+
+
 approvals = st.lists(
     st.builds(
         approval,

@@ -52,6 +52,34 @@ def test_a_changed_host_key_comes_before_one_that_was_never_pinned(document: Doc
     assert ["find out why" in step.why for step in told] == [True, False]
 
 
+@pytest.mark.parametrize(
+    ("reason", "words", "command"),
+    [
+        ("host key unknown", "showed a host key that nobody has pinned yet, and 3 hosts lie behind it", "trust"),
+        ("host key changed", "showed another host key than before, and 3 hosts lie behind it: find out why", "trust"),
+        ("timeout", "let nobody through (timeout), and 3 hosts lie behind it", "check"),
+    ],
+)
+def test_hosts_behind_a_jump_host_that_is_not_passed_share_one_step(
+    document: Document, reason: str, words: str, command: str
+) -> None:
+    lost = document.hosts[-1]
+    behind = tuple(
+        replace(
+            lost,
+            name=name,
+            scopes=tuple(
+                replace(scope, reason=reason, detail=f"{name}.corp: jump host [gate]:22: says no")
+                for scope in lost.scopes
+            ),
+        )
+        for name in ("a", "b", "c")
+    )
+    steps = [step for step in next_steps(replace(document, hosts=behind)) if "hosts" in step.command]
+    assert [step.command for step in steps] == [f"fleetscan hosts {command} -i inventory/demo.yml --limit a"]
+    assert steps[0].why.startswith(f"The jump host [gate]:22 {words}")
+
+
 def test_a_hostile_host_name_stays_one_word_of_the_command(document: Document) -> None:
     name = "x; rm -rf ~ \x1b[2J'"
     lost = replace(document.hosts[-1], name=name)
