@@ -19,6 +19,7 @@ from fleetscan.queries import load_queries
 from fleetscan.report.build import build_document
 from fleetscan.settings import content
 from fleetscan.store.interface import Baseline
+from fleetscan.store.records import JudgedWith
 from fleetscan.triage import pairs
 
 if TYPE_CHECKING:
@@ -89,7 +90,8 @@ def judge(
         approvals=load_approvals(approvals),
         detections=detections,
     )
-    store.put_findings(sweep.id, own_finding_records(assessment), shared_finding_records(assessment))
+    how = JudgedWith(baseline.name if baseline else "", tuple(str(path.resolve()) for path in approvals))
+    store.put_findings(sweep.id, own_finding_records(assessment), shared_finding_records(assessment), how)
     store.put_changes(sweep.id, change_records(assessment, baseline.sweep if baseline else ""))
     store.put_entities(sweep.id, own_entity_records(assessment), shared_entity_records(assessment))
     document = build_document(

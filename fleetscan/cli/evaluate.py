@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscan.cli.output import add_output_options, write_outputs
+from fleetscan.cli.remembered import add_afresh_option, with_remembered
 from fleetscan.domain.areas import AREAS
 from fleetscan.errors import RuleError
 from fleetscan.planner.plan import covers, make_plan
@@ -45,6 +46,7 @@ def configure(parser: ArgumentParser) -> None:
         "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
     )
     add_output_options(parser)
+    add_afresh_option(parser)
 
 
 def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
@@ -58,9 +60,13 @@ def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(U
     plan = make_plan(loaded.rules, extra_scopes=AREAS)
     with open_store(args.store, create=False) as store:
         sweep = store.sweep(args.sweep)
+        args, told = with_remembered(args, store, sweep)
         for line in _not_asked(plan, store.plan(sweep.id)):
             print(f"fleetscan: {visible(line)}", file=sys.stderr)
-        return write_outputs(args, store, sweep.id, loaded.rules, now=now(), plan=PlanRecord.of(plan))
+        code = write_outputs(args, store, sweep.id, loaded.rules, now=now(), plan=PlanRecord.of(plan))
+    if told:
+        print(f"fleetscan: {visible(told)}", file=sys.stderr)
+    return code
 
 
 def _not_asked(plan: Plan, asked: PlanRecord) -> Iterator[str]:

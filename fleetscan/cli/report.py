@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscan.cli.output import add_output_options, write_outputs
+from fleetscan.cli.remembered import add_afresh_option, with_remembered
 from fleetscan.errors import RuleError
+from fleetscan.report.escape import visible
 from fleetscan.rules.load import load_rules
 from fleetscan.settings import content
 from fleetscan.store.sql import open_store
@@ -39,6 +42,7 @@ def configure(parser: ArgumentParser) -> None:
         help="rule file or folder that the sweep was made with (repeatable; default: the shipped rules)",
     )
     add_output_options(parser)
+    add_afresh_option(parser)
 
 
 def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:
@@ -48,4 +52,9 @@ def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(U
     if not loaded.rules:
         raise RuleError("no rule could be loaded", where=str(paths[0]), hint="fleetscan rules check PATH")
     with open_store(args.store, create=False) as store:
-        return write_outputs(args, store, store.sweep(args.sweep).id, loaded.rules, now=now())
+        sweep = store.sweep(args.sweep)
+        args, told = with_remembered(args, store, sweep)
+        code = write_outputs(args, store, sweep.id, loaded.rules, now=now())
+    if told:
+        print(f"fleetscan: {visible(told)}", file=sys.stderr)
+    return code

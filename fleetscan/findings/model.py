@@ -91,6 +91,11 @@ class Finding:
         return self.verdict.is_fine and self.severity is Severity.INFO
 
     @property
+    def is_capped(self) -> bool:
+        """Is the severity lower than its evidence alone would make it?"""
+        return bool(self.capped)
+
+    @property
     def is_coverage(self) -> bool:
         """Does it say what was not seen, rather than what was found?"""
         return self.what in {What.INCOMPLETE, What.NOT_OBSERVED, What.OBSERVED}

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import fields, replace
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from fleetscan.findings.model import Finding
 from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from fleetscan.domain.entity import Entity
-    from fleetscan.findings.model import Assessment, Finding, HostChange
+    from fleetscan.findings.model import Assessment, HostChange
+
+
+_PARTS = attrgetter(
+    *(item.name for item in fields(Finding) if item.name not in {"host", "fingerprint", "prevalence", "capped"}),
+    "is_capped",
+)
+"""What the record of a finding is made of, but for the names."""
 
 
 def identity_text(entity: Entity) -> str:
@@ -20,7 +30,13 @@ def identity_text(entity: Entity) -> str:
 
 def own_finding_records(assessment: Assessment) -> Iterator[FindingRecord]:
     """One record for every finding of a single host."""
-    return map(_finding, assessment.findings)
+    known: dict[tuple[int, ...], FindingRecord] = {}
+    for finding in assessment.findings:
+        # Equal hosts have findings of the same parts, which live as long as the assessment: one record for them.
+        parts = tuple(map(id, _PARTS(finding)))
+        if parts not in known:
+            known[parts] = _finding(finding)
+        yield replace(known[parts], host=finding.host, fingerprint=finding.fingerprint)
 
 
 def shared_finding_records(assessment: Assessment) -> Iterator[Shared[FindingRecord]]:
@@ -59,7 +75,7 @@ def _details(finding: Finding) -> Mapping[str, object]:
         "shown": dict(finding.entity.ignored),
         "fact": finding.verdict.fact,
         # How many other hosts have it is no part of a host's record: it would be a new one whenever the fleet changes.
-        "capped": bool(finding.capped),
+        "capped": finding.is_capped,
         "approval": finding.approval.id if finding.approval else "",
         "rules": [
             {
@@ -96,6 +112,7 @@ def change_records(assessment: Assessment, base: str) -> Iterator[ChangeRecord]:
 
 def _changes(one: HostChange, base: str) -> Iterator[ChangeRecord]:
     graded = one.graded
+    details = {"severity": str(graded.severity), "what": graded.what}  # nothing of one host: equal changes are kept once
     entity = graded.change.entity
     attributes = [(attribute.name, attribute.old, attribute.new) for attribute in graded.change.attributes]
     for name, old, new in attributes or [("", None, None)]:
@@ -109,7 +126,7 @@ def _changes(one: HostChange, base: str) -> Iterator[ChangeRecord]:
             before=old or "",
             after=new or "",
             summary=graded.why,
-            details={"severity": str(graded.severity), "what": graded.what, "fingerprint": one.fingerprint},
+            details=details,
         )
 
 
@@ -126,13 +143,17 @@ def shared_entity_records(assessment: Assessment) -> Iterator[Shared[EntityRecor
 
 def _entities(findings: Iterable[Finding]) -> Iterator[EntityRecord]:
     seen = set()
+    known: dict[int, EntityRecord] = {}
     for finding in findings:
-        key = finding.host, finding.entity.ident
+        entity = finding.entity
+        key = finding.host, entity.ident
         if key not in seen:
             seen.add(key)
-            yield EntityRecord(
-                host=finding.host,
-                kind=finding.entity.kind,
-                identity=identity_text(finding.entity),
-                attributes=dict(finding.entity.attributes),
-            )
+            if id(entity) not in known:
+                known[id(entity)] = EntityRecord(
+                    host=finding.host,
+                    kind=entity.kind,
+                    identity=identity_text(entity),
+                    attributes=dict(entity.attributes),
+                )
+            yield replace(known[id(entity)], host=finding.host)

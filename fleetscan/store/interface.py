@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from fleetscan.model.registry import RegistryRow
     from fleetscan.model.snapshot import BlindSpot, HostFacts, HostResult, RawAnswer, Status
     from fleetscan.planner.plan import Plan
-    from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
+    from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, JudgedWith, Shared
 
 SweepId = NewType("SweepId", str)
 """Name of a sweep: its start in UTC and four hex digits, ``20261121-211045-3f2a``."""
@@ -370,9 +370,17 @@ class Store(Protocol):
 
     # -- what was judged, for reports and for SQL tools
     def put_findings(
-        self, sweep: SweepId, findings: Iterable[FindingRecord], shared: Iterable[Shared[FindingRecord]] = ()
+        self,
+        sweep: SweepId,
+        findings: Iterable[FindingRecord],
+        shared: Iterable[Shared[FindingRecord]] = (),
+        how: JudgedWith | None = None,
     ) -> None:
         """Replace the findings of the sweep: those of single hosts, and those that groups of hosts share."""
+        ...
+
+    def judged_with(self, sweep: SweepId) -> JudgedWith | None:
+        """What the findings of the sweep were made with; None if nobody judged it, or nobody said."""
         ...
 
     def findings(self, sweep: SweepId) -> tuple[FindingRecord, ...]:

@@ -29,7 +29,7 @@ WITH last (host, sweep) AS (
   SELECT r.host, MAX(r.sweep) FROM result r JOIN judging g ON g.sweep = r.sweep AND g.kind = 1
   WHERE r.tree IS NOT NULL GROUP BY r.host
 ), open_now (host, fingerprint, sweep) AS (
-  SELECT j.host, f.fingerprint, j.sweep
+  SELECT j.host, COALESCE(NULLIF(i.fingerprint, ''), f.fingerprint), j.sweep
   FROM last JOIN judged j ON j.host = last.host AND j.sweep = last.sweep AND j.kind IN (1, 4)
   JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item
   WHERE f.is_open = 1
@@ -38,7 +38,8 @@ SELECT sweep FROM open_now
 UNION
 SELECT MIN(j.sweep)
 FROM open_now o JOIN judged j ON j.host = o.host AND j.kind IN (1, 4)
-JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item AND f.fingerprint = o.fingerprint
+JOIN sheet_item i ON i.sheet = j.sheet JOIN finding f ON f.id = i.item
+  AND COALESCE(NULLIF(i.fingerprint, ''), f.fingerprint) = o.fingerprint
 GROUP BY o.host, o.fingerprint
 """
 

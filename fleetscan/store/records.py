@@ -69,6 +69,14 @@ class EntityRecord:
     attributes: Mapping[str, object] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class JudgedWith:
+    """What the findings of a sweep were made with: the name of a baseline, if any, and the places of approvals."""
+
+    baseline: str = ""
+    approvals: tuple[str, ...] = ()
+
+
 R = TypeVar("R", FindingRecord, ChangeRecord, EntityRecord)
 
 

@@ -48,9 +48,9 @@ change = _table(
 )
 entity = _table("entity", "id", "kind identity attributes", "sha256 record")
 sheet = _table("sheet", "id kind", "", "sha256")
-sheet_item = _table("sheet_item", "sheet position item")
+sheet_item = _table("sheet_item", "sheet position item", "fingerprint")
 judged = _table("judged", "sweep kind host sheet")
-judging = _table("judging", "sweep kind", "", "sha256")
+judging = _table("judging", "sweep kind", "judged_with", "sha256")
 triage = _table("triage", "taken", "fingerprint", "sha256 record")
 
 TABLES = (

@@ -9,7 +9,7 @@ from fleetscan.store.database import Database, connect
 from fleetscan.store.migrate import migrate
 from fleetscan.store.prune import prune
 from fleetscan.store.read import Reader
-from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, Shared
+from fleetscan.store.records import ChangeRecord, EntityRecord, FindingRecord, JudgedWith, Shared
 from fleetscan.store.verify import verify
 from fleetscan.store.write import Writer
 
@@ -202,10 +202,18 @@ class SqlStore:
         baselines.remove(self.database, name)
 
     def put_findings(
-        self, sweep: SweepId, findings: Iterable[FindingRecord], shared: Iterable[Shared[FindingRecord]] = ()
+        self,
+        sweep: SweepId,
+        findings: Iterable[FindingRecord],
+        shared: Iterable[Shared[FindingRecord]] = (),
+        how: JudgedWith | None = None,
     ) -> None:
         """See interface."""
-        judged.put(self.database, sweep, FindingRecord, findings, shared)
+        judged.put(self.database, sweep, FindingRecord, findings, shared, how)
+
+    def judged_with(self, sweep: SweepId) -> JudgedWith | None:
+        """See interface."""
+        return judged.judged_with(self.database, sweep)
 
     def findings(self, sweep: SweepId) -> tuple[FindingRecord, ...]:
         """See interface."""

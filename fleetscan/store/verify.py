@@ -227,12 +227,12 @@ def _check_answers(connection: Connection) -> Iterator[Problem]:
 
 def _check_sheets(connection: Connection) -> Iterator[Problem]:
     query = """
-        SELECT s.id, s.sha256, s.kind, COALESCE(f.sha256, c.sha256, e.sha256)
+        SELECT s.id, s.sha256, s.kind, COALESCE(f.sha256, c.sha256, e.sha256), i.fingerprint
         FROM sheet s LEFT JOIN sheet_item i ON i.sheet = s.id
         LEFT JOIN finding f ON s.kind = 1 AND f.id = i.item LEFT JOIN change c ON s.kind = 2 AND c.id = i.item
         LEFT JOIN entity e ON s.kind = 3 AND e.id = i.item ORDER BY s.id, i.position"""
     for (number, digest, kind), rows in groupby(_rows(connection, query), key=itemgetter(0, 1, 2)):
-        if sheet_digest(kind, [bytes(row[3] or b"") for row in rows]) != bytes(digest):
+        if sheet_digest(kind, [(bytes(row[3] or b""), row[4] or "") for row in rows]) != bytes(digest):
             yield Problem(f"sheet {number}", "what was judged does not match its hash")
 
 
@@ -255,8 +255,8 @@ def _check_meta(connection: Connection) -> Iterator[Problem]:
 
 def _check_judgings(connection: Connection) -> Iterator[Problem]:
     names = {number: record.__name__ for record, number in KINDS.items()}
-    for _, kind, name, digest, held in holders_by_judging(connection):
-        if judging_digest(name, held) != digest:
+    for _, kind, name, digest, held, how in holders_by_judging(connection):
+        if judging_digest(name, held, how) != digest:
             what = names.get(kind, str(kind)).removesuffix("Record").lower()
             yield Problem(f"sweep {name}", f"which host has which {what} is not what was written: it was altered")
 

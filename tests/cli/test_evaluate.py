@@ -15,12 +15,14 @@ from hypothesis import strategies as st
 
 from fleetscan.baseline.approvals import PINS, Approval, load_approvals, to_yaml
 from fleetscan.cli import main
+from fleetscan.errors import ExitCode
 from fleetscan.findings.assemble import assess
 from fleetscan.findings.hits import RuleHits
 from fleetscan.judging import judge, previous
 from fleetscan.queries import load_queries
 from fleetscan.rules.load import load_rules
 from fleetscan.settings import content
+from fleetscan.store.records import JudgedWith
 from fleetscan.store.sql import open_store
 from tests.domain.rows import OID, PE, POWERSHELL, VERIFY, key, sip
 from tests.findings.sweeps import put_sweep
@@ -70,7 +72,8 @@ def test_the_same_rules_say_the_same_of_a_stored_sweep(copy: Path, capsys: pytes
         first, second = (one.id for one in store.sweeps())
         before = kept(store, first), kept(store, second)
         assert any(one.state == "approved" for one in store.findings(second))
-    assert main(["evaluate", second, "--store", str(copy / "s.db"), "--approvals", str(copy / "approvals.yml")]) == 1
+    anew = ["--afresh", "--approvals", str(copy / "approvals.yml")]
+    assert main(["evaluate", second, "--store", str(copy / "s.db"), *anew]) == 1
     with open_store(copy / "s.db") as store:
         assert kept(store, second) != before[1], "without its baseline it is told as without one"
     again = ["evaluate", second, "--baseline", "first", "--approvals", str(copy / "approvals.yml")]
@@ -80,6 +83,62 @@ def test_the_same_rules_say_the_same_of_a_stored_sweep(copy: Path, capsys: pytes
         assert (kept(store, first), kept(store, second)) == before
         assert store.verify().problems == ()
     assert "the sweep did not ask" not in capsys.readouterr().err
+
+
+def refused(arguments: list[str]) -> bool:
+    """Does the command end as wrong use?"""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    return caught.value.code == ExitCode.USAGE
+
+
+def test_a_sweep_is_judged_again_with_the_baseline_and_the_approvals_of_before(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--store", str(copy / "s.db")]
+    approvals = copy / "approvals.yml"
+    with open_store(copy / "s.db") as store:
+        second = store.sweep().id
+    assert main(["evaluate", *place, "--baseline", "first", "--approvals", str(approvals)]) == 1
+    with open_store(copy / "s.db") as store:
+        before = kept(store, second)
+        assert store.judged_with(second) == JudgedWith("first", (str(approvals.resolve()),))
+    capsys.readouterr()
+    for verb in ("evaluate", "report"):
+        assert main([verb, *place]) == 1
+        assert f"is judged as before: baseline first, approvals {approvals}" in capsys.readouterr().err
+        with open_store(copy / "s.db") as store:
+            assert kept(store, second) == before
+    approvals.rename(copy / "elsewhere.yml")
+    assert refused(["evaluate", *place])
+    assert "was judged with approvals, which are gone" in capsys.readouterr().err
+    with open_store(copy / "s.db") as store:
+        assert kept(store, second) == before
+    assert main(["baseline", "delete", "first", *place]) == 0
+    assert refused(["evaluate", "--approvals", str(copy / "elsewhere.yml"), *place])
+    assert "was judged with baseline first, which is gone" in capsys.readouterr().err
+    assert main(["evaluate", "--afresh", *place]) == 1
+    with open_store(copy / "s.db") as store:
+        assert {one.state for one in store.findings(second)} == {"no baseline"}
+        assert store.judged_with(second) == JudgedWith()
+    assert main(["evaluate", *place]) == 1
+    assert "is judged as before" not in capsys.readouterr().err
+
+
+def test_a_sweep_whose_predecessor_was_pruned_is_not_judged_without_it(
+    copy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    place = ["--store", str(copy / "s.db")]
+    assert main(["evaluate", "--afresh", "--baseline", "auto", *place]) == 1
+    assert main(["evaluate", *place]) == 1
+    assert "judged as before: baseline auto" in capsys.readouterr().err
+    with open_store(copy / "s.db") as store:
+        first = store.sweeps()[0]
+        with store.database.engine.begin() as connection:
+            connection.exec_driver_sql("UPDATE sweep SET pruned = 7 WHERE id = 1")
+        assert store.sweeps()[0] == replace(first, pruned=store.sweeps()[0].pruned)
+    assert refused(["evaluate", *place])
+    assert "was judged with the one before it, which was pruned" in capsys.readouterr().err
 
 
 def test_an_older_sweep_leaves_newer_ones_alone(copy: Path, capsys: pytest.CaptureFixture[str]) -> None:

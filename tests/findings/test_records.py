@@ -29,11 +29,11 @@ RULES = load_rules((content("rules"),)).rules
 HOSTS, LIMIT = 400, 64
 
 
-def sweep(store: Store, day: int, hijacked: int) -> None:
-    """Sweep and judge: the first hosts are hijacked, every host is compared with the first sweep."""
+def sweep(store: Store, day: int, hijacked: int, *, past: int = 0) -> None:
+    """Sweep and judge: the first hosts are hijacked, every host is compared with the first sweep, or that of a day."""
     hosts = {f"ws-{number:05}.corp.example": HIJACK if number < hijacked else CLEAN for number in range(HOSTS)}
     name = put_sweep(store, hosts, day=day)
-    first = store.sweeps()[0]
+    first = store.sweeps()[past]
     judge(
         store,
         store.sweep(name),
@@ -67,9 +67,30 @@ def test_what_a_host_shares_stands_beside_what_is_its_own(tmp_path: Path) -> Non
         assert store.verify().problems == ()
 
 
-def test_the_same_finding_on_other_hosts_is_news_of_those_hosts_only(tmp_path: Path) -> None:
+def test_the_same_finding_is_kept_once_whatever_hosts_have_it_and_each_by_its_own_name(tmp_path: Path) -> None:
     with open_store(tmp_path / "store.db") as store:
+        counts = []
         for day, hijacked in enumerate((200, 200, 210)):
-            before = store.counts()["findings"]
             sweep(store, day, hijacked)
-        assert store.counts()["findings"] - before == 10
+            counts.append(store.counts()["findings"])
+        assert counts[1] - counts[0] == 1, "still there"
+        assert counts[2] - counts[1] == 1, "new on ten hosts more"
+        found = [one for one in store.findings(store.sweep().id) if one.severity == "high"]
+        assert len(found) == len({one.fingerprint for one in found}) == 210
+        assert store.verify().problems == ()
+
+
+def test_a_finding_that_goes_from_new_to_still_there_costs_its_host_one_line(tmp_path: Path) -> None:
+    place = tmp_path / "store.db"
+    with open_store(place) as store:
+        sweep(store, 0, 0)
+        sizes = []
+        for day in (1, 2, 3):
+            before = size(place)
+            sweep(store, day, HOSTS, past=day - 1)
+            sizes.append(size(place) - before)
+        new, again, still = sizes
+        states = [{one.state for one in store.findings(one.id) if one.severity == "high"} for one in store.sweeps()]
+    assert states == [set(), {"new"}, {"still there"}, {"still there"}]
+    assert max(new, again) <= 5 * LIMIT * HOSTS, "a sheet of its own with a name on it, and no text"
+    assert still <= LIMIT * HOSTS

@@ -7,17 +7,21 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy import inspect
+from sqlalchemy import insert, inspect, text
 
 from fleetscan.errors import StoreError
 from fleetscan.model.host import HostId
+from fleetscan.store import baselines, evidence, judged, schema, triages
 from fleetscan.store.database import connect
+from fleetscan.store.digest import pack, sha256
 from fleetscan.store.migrate import migrate, migrations
 from fleetscan.store.records import FindingRecord
 from fleetscan.store.schema import TABLES
 from fleetscan.store.sql import SqlStore, open_store
 
 if TYPE_CHECKING:
+    from sqlalchemy import Connection
+
     from fleetscan.store.database import Database
     from tests.store.conftest import Fleet
 
@@ -46,6 +50,26 @@ def insert_old(database: Database, version: int) -> None:
             run("UPDATE baseline SET others = '[\"b\"]', own_past = 1")
         if version >= 3:
             run("INSERT INTO judging (sweep, kind) VALUES (2, 1)")
+            insert_old_finding(connection)
+        if version >= 6:
+            for fill in (evidence.complete_chain, baselines.hash_all, triages.hash_all, judged.hash_all):
+                fill(connection)
+
+
+OLD = FindingRecord(host=HostId("a"), fingerprint="0123456789ab", rule_id="r", severity="low")
+
+
+def insert_old_finding(connection: Connection) -> None:
+    """A finding as it was written before version 7: its fingerprint stands in the record."""
+    body = judged.body_bytes(OLD)
+    row = {"sha256": sha256(body), "record": pack(body), **judged.columns_of(OLD)}
+    number = connection.execute(insert(schema.finding).values(**row).returning(schema.finding.c.id)).scalar_one()
+    digest = judged.sheet_digest(1, [(sha256(body), "")])
+    sheet = connection.execute(insert(schema.sheet).values(sha256=digest, kind=1).returning(schema.sheet.c.id))
+    values = {"sheet": sheet.scalar_one(), "number": number}
+    connection.execute(text("INSERT INTO sheet_item (sheet, position, item) VALUES (:sheet, 0, :number)"), values)
+    host = "SELECT 2, 1, id, :sheet FROM host WHERE name = 'a'"
+    connection.execute(text(f"INSERT INTO judged (sweep, kind, host, sheet) {host}"), values)
 
 
 @pytest.mark.parametrize("version", range(1, NEWEST))
@@ -72,6 +96,7 @@ def test_a_store_of_an_earlier_version_is_brought_up_with_all_it_holds(
             assert (baseline.name, baseline.sweep, baseline.golden[0], baseline.note) == ("gold", sweep, "a", "why")
             assert baseline.own_past == (version >= 5)
             assert len(store.triages()) == (version >= 4)
+            assert store.findings(sweep) == ((OLD,) if version >= 3 else ())
     with open_store(place, create=False) as store:
         store.put(stopped, fleet.result("b", ALL))
         store.finish_sweep(stopped, finished=fleet.start, outcome="complete")
