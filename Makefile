@@ -7,7 +7,9 @@ DEMO_STORE ?= fleetscan.db
 .PHONY: demo test check lint types layers servers unit docs clean
 
 demo: $(VENV)/.installed
-	@$(BIN)/fleetscan sweep -i inventory/demo.yml --store $(DEMO_STORE)
+	@$(BIN)/fleetscan sweep -i inventory/demo.yml --store $(DEMO_STORE); code=$$?; \
+	echo "exit code $$code (0 clean, 1 findings, 2 wrong use, 3 incomplete; the demo fleet has findings)"; \
+	test $$code -eq 1
 
 test: check unit
 

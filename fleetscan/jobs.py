@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from fleetscan.baseline.approvals import load_approvals
 from fleetscan.dispatcher import Limits
-from fleetscan.errors import ExitCode, FleetscanError
+from fleetscan.errors import ExitCode, FleetscanError, SettingsError
 from fleetscan.judging import ROLLING, judge, previous
 from fleetscan.notify import Event, EventKind, Outbox, deliver, event_id, receiver_from
 from fleetscan.report.formats import Format, Options, write
@@ -18,12 +21,11 @@ from fleetscan.sweep import Request, ask, begin, prepare
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterable, Iterator, Mapping
-    from datetime import datetime
     from pathlib import Path
     from typing import TextIO
 
     from fleetscan.engines.interface import Engine
-    from fleetscan.notify import Delivery
+    from fleetscan.notify import Delivery, Receiver
     from fleetscan.progress import Observer
     from fleetscan.report.document import Document
     from fleetscan.schedule import Job, Jobs
@@ -85,21 +87,44 @@ def store_place(jobs: Jobs) -> str:
     return jobs.store if "://" in jobs.store else str(jobs.folder / jobs.store)
 
 
+def check_job(jobs: Jobs, job: Job, environment: Mapping[str, str]) -> None:
+    """Raise what would keep the job from running now, without asking a host or opening a store."""
+    _receivers(jobs, job, environment)
+    prepare(request_of(jobs, job))
+    load_approvals([jobs.folder / path for path in job.approvals])
+
+
+def _receivers(
+    jobs: Jobs,
+    job: Job,
+    environment: Mapping[str, str],
+    *,
+    sleep: Callable[[float], None] = time.sleep,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> list[Receiver]:
+    """Whom the job tells; SettingsError names the line of the one that is wrong."""
+    found = []
+    for name in job.notify:
+        try:
+            given = jobs.receivers[name]
+            found.append(
+                receiver_from(name, given, folder=jobs.folder, environment=environment, sleep=sleep, clock=clock)
+            )
+        except SettingsError as error:
+            where = error.where or jobs.places.get(name)
+            raise SettingsError(error.what, where=where, hint=error.hint) from error
+    return found
+
+
 def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: threading.Event) -> Outcome:
     """Run the job once. What a receiver does never changes the outcome of the sweep."""
-    receivers = [
-        receiver_from(
-            name,
-            jobs.receivers[name],
-            folder=jobs.folder,
-            environment=world.environment,
-            sleep=world.sleep,
-            clock=world.now,
-        )
-        for name in job.notify
-    ]
+    receivers = _receivers(jobs, job, world.environment, sleep=world.sleep, clock=world.now)
     prepared = prepare(request_of(jobs, job))
+    approvals = [jobs.folder / path for path in job.approvals]
+    load_approvals(approvals)  # what is wrong with them is said before anybody is asked
     with open_store(store_place(jobs)) as store:
+        if job.baseline and job.baseline != ROLLING:
+            store.baseline(job.baseline)
         sweep_id = begin(prepared, store, now=world.now())
         sweep = ask(prepared, store, sweep_id, world.engine_named, observer=observer, stop=stop, now=world.now)
         if stop.is_set():
@@ -110,7 +135,7 @@ def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: thr
             prepared.report.rules,
             now=world.now(),
             baseline=_baseline(store, job, sweep),
-            approvals=[jobs.folder / path for path in job.approvals],
+            approvals=approvals,
             inventory=prepared.request.source,
         )
         problems = tuple(_write_reports(jobs, job, judged.document, world))

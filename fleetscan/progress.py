@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self, TextIO, cast
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,13 +91,61 @@ def printable(text: str) -> str:
     return "".join(char if char.isprintable() else f"<U+{ord(char):04X}>" for char in text)
 
 
-def tell(stream: TextIO, text: str, *, log_format: str = "text", kind: str = "Message") -> None:
-    """One line that is no event of a sweep, a remark or an error, in the form of the lines around it."""
+def tell(stream: TextIO, text: str, *, log_format: str = "text", kind: str = "Message", job: str = "") -> None:
+    """One line that is no event of a sweep, a remark or an error, in the form of the lines around it.
+
+    ``job`` says which one of several it is about. A stream that takes nothing any longer is no error.
+    """
     if log_format == "json":
-        line = json.dumps({"time": round(time.time(), 3), "event": kind, "text": text})
+        line = json.dumps({"time": round(time.time(), 3), "event": kind, **_of(job), "text": text})
     else:
-        line = f"fleetscan: {printable(text)}"
-    print(line, file=stream, flush=True)
+        line = f"fleetscan: {f'job {printable(job)}: ' * bool(job)}{printable(text)}"
+    print(line, file=_Forgiving(stream), flush=True)
+
+
+def _of(job: str) -> dict[str, str]:
+    return {"job": job} if job else {}
+
+
+def let_go(stream: TextIO) -> None:
+    """Send what a stream still holds to nowhere: else Python would try again at exit, and complain."""
+    with suppress(OSError, ValueError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+class _Forgiving(io.TextIOBase):
+    """A stream that swallows what cannot be written.
+
+    Whoever closed the pipe or the terminal, or filled the disk of the log, does not end the work that is told of.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        try:
+            return self._stream.write(text)
+        except (OSError, ValueError):
+            let_go(self._stream)
+            return len(text)
+
+    def flush(self) -> None:
+        try:
+            self._stream.flush()
+        except (OSError, ValueError):
+            let_go(self._stream)
+
+    def isatty(self) -> bool:
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        return self._stream.fileno()
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]  # read-only here: rich asks which characters it may draw
+        return self._stream.encoding
 
 
 class Silent:
@@ -215,14 +265,15 @@ class Lines:
 class JsonLines:
     """One JSON object per event, ASCII only."""
 
-    def __init__(self, stream: TextIO, *, now: Callable[[], float] = time.time) -> None:
-        """Write to ``stream``; ``now`` is seconds since 1970."""
+    def __init__(self, stream: TextIO, *, job: str = "", now: Callable[[], float] = time.time) -> None:
+        """Write to ``stream``; ``job`` is the one whose sweep it is, ``now`` seconds since 1970."""
         self._stream = stream
+        self._job = job
         self._now = now
 
     def notify(self, event: Event) -> None:
         """Write the event."""
-        record = {"time": round(self._now(), 3), "event": type(event).__name__, **asdict(event)}
+        record = {"time": round(self._now(), 3), "event": type(event).__name__, **_of(self._job), **asdict(event)}
         print(json.dumps(record), file=self._stream, flush=True)
 
 
@@ -315,13 +366,16 @@ class _Shown(AbstractContextManager["_Shown"]):
             self._observer.close()
 
 
-def show_progress(stream: TextIO, *, quiet: bool = False, verbose: bool = False, log_format: str = "text") -> _Shown:
+def show_progress(
+    stream: TextIO, *, quiet: bool = False, verbose: bool = False, log_format: str = "text", job: str = ""
+) -> _Shown:
     """The display that fits: JSON lines if asked for, nothing if quiet, a bar on a terminal, else plain lines.
 
-    Use it as a context manager around the sweep.
+    Use it as a context manager around the sweep; ``job`` is named in JSON lines.
     """
+    out = cast("TextIO", _Forgiving(stream))
     if log_format == "json":
-        return _Shown(JsonLines(stream))
+        return _Shown(JsonLines(out, job=job))
     if quiet:
         return _Shown(Silent())
-    return _Shown(Bar(stream, verbose=verbose) if stream.isatty() else Lines(stream, verbose=verbose))
+    return _Shown(Bar(out, verbose=verbose) if stream.isatty() else Lines(out, verbose=verbose))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -14,7 +13,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
 from apscheduler.triggers.interval import IntervalTrigger
 
-from fleetscan.errors import FleetscanError, Place, SettingsError
+from fleetscan.errors import Place, SettingsError
 from fleetscan.inventory.document import Mapping as YamlMapping
 from fleetscan.inventory.document import Node, Scalar, Sequence, kind, parse
 from fleetscan.inventory.vocabulary import suggestion
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from apscheduler.triggers.base import BaseTrigger
 
-LOGGER = logging.getLogger("fleetscan.schedule")
 DEFAULT_STORE = "fleetscan.db"
 RULE_INTERVAL = "rules"
 """``every: rules``: as often as the most impatient rule of the job asks for."""
@@ -104,6 +102,8 @@ class Jobs:
     store: str
     jobs: tuple[Job, ...]
     receivers: Mapping[str, Mapping[str, str]]
+    places: Mapping[str, Place] = field(default_factory=dict)
+    """Where each of ``receivers`` stands."""
 
     def job(self, name: str) -> Job:
         """The job of that name."""
@@ -128,7 +128,7 @@ def load_jobs(path: Path) -> Jobs:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
-        raise SettingsError(f"cannot be read: {reason}", where=str(path), hint="fleetscan run JOB -c FILE") from error
+        raise SettingsError(f"cannot be read: {reason}", where=str(path), hint="name it with -c FILE") from error
     return _Reader(path).jobs(parse(text, str(path)))
 
 
@@ -164,6 +164,7 @@ class _Reader:
 
     def jobs(self, root: Node) -> Jobs:
         store, jobs, receivers = DEFAULT_STORE, (), {}  # type: str, tuple[Job, ...], dict[str, dict[str, str]]
+        places: dict[str, Place] = {}
         for key, node in self.pairs(root, "the settings", _TOP_KEYS):
             match key.text:
                 case "store":
@@ -172,12 +173,13 @@ class _Reader:
                     jobs = tuple(self.job(name, value) for name, value in self.pairs(node, "jobs"))
                 case _:
                     receivers = {name.text: self.receiver(name, value) for name, value in self.pairs(node, "notify")}
+                    places = {name.text: self.place(name) for name, _ in self.pairs(node, "notify")}
         for job in jobs:
             for name in job.notify:
                 if name not in receivers:
                     hint = suggestion(name, receivers) if receivers else "add it below notify:"
                     raise SettingsError(f"job {job.name}: no receiver {name!r}", where=job.where, hint=hint)
-        return Jobs(folder=self.path.parent, store=store, jobs=jobs, receivers=receivers)
+        return Jobs(folder=self.path.parent, store=store, jobs=jobs, receivers=receivers, places=places)
 
     def receiver(self, name: Scalar, node: Node) -> dict[str, str]:
         return {key.text: self.text(value, key.text) for key, value in self.pairs(node, f"receiver {name.text}")}
@@ -285,15 +287,19 @@ def next_run(trigger: BaseTrigger, now: datetime) -> datetime | None:
 class Watch:
     """Runs jobs when they are due: no overlap of a job with itself, missed runs coalesced, errors survived.
 
-    ``run`` runs one job and returns when it is done; it is called from worker threads. ``intervals`` gives the
-    intervals of a job's rules.
+    ``run`` runs one job and returns when it is done; it is called from worker threads, like ``failed``, which is told
+    what a job raised. ``intervals`` gives the intervals of a job's rules.
     """
 
     def __init__(
-        self, run: Callable[[Jobs, Job], None], intervals: Callable[[Jobs, Job], Iterable[int | None]]
+        self,
+        run: Callable[[Jobs, Job], None],
+        intervals: Callable[[Jobs, Job], Iterable[int | None]],
+        failed: Callable[[Job, Exception], None],
     ) -> None:
         self._run = run
         self._intervals = intervals
+        self._failed = failed
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(_MAX_WORKERS)}, timezone="UTC")
         self._lock = threading.Lock()
 
@@ -317,11 +323,8 @@ class Watch:
     def _guarded(self, jobs: Jobs, job: Job) -> None:
         try:
             self._run(jobs, job)
-        except FleetscanError as error:
-            LOGGER.error("job %s: %s", job.name, error)  # noqa: TRY400 - expected: one line, no traceback
-        except Exception:
-            # A job must not end the scheduler; the traceback is for the bug report.
-            LOGGER.exception("job %s failed", job.name)
+        except Exception as error:  # noqa: BLE001 - a job must not end the scheduler, whatever happens to it
+            self._failed(job, error)
 
     def start(self) -> None:
         """Begin to run what is due."""

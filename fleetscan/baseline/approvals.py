@@ -178,7 +178,8 @@ def _read(file: Path) -> str:
             raise ApprovalError("the approvals file is too large", where=str(file), hint="split it into a folder")
         return content.decode("utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise ApprovalError("the approvals file cannot be read", where=str(file), hint=str(error)) from error
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ApprovalError(f"the approvals file cannot be read: {reason}", where=str(file)) from error
 
 
 def parse_approvals(text: str, name: str) -> tuple[Approval, ...]:

@@ -1,25 +1,22 @@
-"""Dispatch to the verb, and the one place where errors become one line and an exit code.
-
-``FLEETSCAN_DEBUG=1`` in the environment prints the traceback of any error before its line.
-"""
+"""Dispatch to the verb, and the one place where errors become one line and an exit code."""
 
 from __future__ import annotations
 
 import argparse
-import errno
+import atexit
 import io
 import os
+import signal
 import sys
 import traceback
-from contextlib import suppress
 from importlib import import_module
 from itertools import pairwise
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from fleetscan import __version__
-from fleetscan.errors import ExitCode, FleetscanError, SettingsError
-from fleetscan.progress import tell
+from fleetscan.cli.failure import DEBUG, KEEPS, debugging, in_words, log_everything
+from fleetscan.errors import ExitCode, SettingsError
+from fleetscan.progress import let_go, tell
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,10 +41,6 @@ VERBS = {
 """Every word a user can type after ``fleetscan``, with its line in ``--help``. Keys are module names in this folder."""
 
 
-DEBUG = "FLEETSCAN_DEBUG"
-_KEEPS = frozenset({"sweep", "run"})  # verbs that can be gone on with
-
-
 class Parser(argparse.ArgumentParser):
     """argparse, whose errors look like all others."""
 
@@ -62,7 +55,8 @@ def build_parser(verb: str | None = None) -> argparse.ArgumentParser:
     parser = Parser(
         prog="fleetscan",
         description="Is this persistence on any of our Windows machines, is it new, and can we prove that we looked?",
-        epilog="Exit codes: 0 clean and complete, 1 findings, 2 usage or configuration, 3 incomplete and no finding.",
+        epilog="Exit codes: 0 clean and complete, 1 findings, 2 usage or configuration, 3 incomplete and no finding. "
+        f"With {DEBUG}=1 in the environment, tracebacks and logs are printed too.",
     )
     parser.add_argument("--version", action="version", version=f"fleetscan {__version__}")
     subparsers = parser.add_subparsers(dest="verb", metavar="COMMAND", required=True)
@@ -81,19 +75,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     verb = next((word for word in arguments if word in VERBS), None)
     try:
         _make_output_safe()
+        atexit.unregister(_deafen)
+        atexit.register(_deafen)
+        if debugging():
+            log_everything()
         args = build_parser(verb).parse_args(arguments)
         code = int(args.run(args))
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the one boundary: whatever happens ends in a line
-        if os.environ.get(DEBUG):
+        if debugging():
             traceback.print_exc()
         _leave_output()
         if isinstance(error, BrokenPipeError):
             # The reader went away (``| head``); there is nobody left to tell.
             return int(ExitCode.USAGE)
-        with suppress(OSError):
-            tell(sys.stderr, _line(error, verb), log_format=_log_format(arguments), kind="Error")
-        interrupted = isinstance(error, KeyboardInterrupt) and verb in _KEEPS
+        tell(sys.stderr, in_words(error, verb), log_format=_log_format(arguments), kind="Error")
+        interrupted = isinstance(error, KeyboardInterrupt) and verb in {*KEEPS, "hosts"}
         raise SystemExit(int(ExitCode.INCOMPLETE if interrupted else ExitCode.USAGE)) from None
     return code
 
@@ -115,30 +112,9 @@ def _make_output_safe() -> None:
             stream.reconfigure(errors="backslashreplace")
 
 
-def _line(error: BaseException, verb: str | None) -> str:
-    """An error in one line: where, what, what to try."""
-    match error:
-        case FleetscanError():
-            return str(error)
-        case KeyboardInterrupt():
-            return f"interrupted; what was stored is kept{' (try: the same with --resume)' * (verb in _KEEPS)}"
-        case MemoryError():
-            return "out of memory (try: fewer hosts at once with --concurrency, or fewer files)"
-        case OSError():
-            where = f"{error.filename}: " if error.filename is not None else "output: "
-            hint = "free space on the disk" if error.errno == errno.ENOSPC else "check the path and its permissions"
-            return f"{where}{error.strerror or error} (try: {hint})"
-        case _:
-            return (
-                f"{_place(error)}: a bug of fleetscan: {type(error).__name__}: {error}"
-                f" (try: the same command with {DEBUG}=1, and report what it prints)"
-            )
-
-
-def _place(error: BaseException) -> str:
-    """File and line where a bug showed itself."""
-    frames = traceback.extract_tb(error.__traceback__)
-    return f"{Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else "fleetscan"
+def _deafen() -> None:
+    """A second Ctrl-C, when all is said and only the interpreter is still busy, does not change the exit code."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _leave_output() -> None:
@@ -146,5 +122,4 @@ def _leave_output() -> None:
     try:
         sys.stdout.flush()
     except (OSError, ValueError):
-        with suppress(OSError, ValueError):
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        let_go(sys.stdout)

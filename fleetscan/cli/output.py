@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan.baseline.approvals import load_approvals
+from fleetscan.errors import SettingsError
 from fleetscan.judging import ROLLING, judge, previous
 from fleetscan.report.csv import write_findings
 from fleetscan.report.formats import Format, Options, parse_formats, write
@@ -53,6 +55,21 @@ def add_output_options(parser: ArgumentParser) -> None:
     written.add_argument("--bom", action="store_true", help="CSV with a byte order mark, for spreadsheets")
 
 
+def check_outputs(args: Namespace, store: Store) -> tuple[Format, ...]:
+    """The formats asked for. Raises for what would fail when all hosts have been asked: too late to be of use."""
+    formats = parse_formats(args.format)
+    if len(formats) > 1 and args.output is None:
+        raise SettingsError("several formats need a folder", hint="--output FOLDER")
+    if args.output is not None and not formats:
+        raise SettingsError("--output says where, but no --format what", hint=f"--format html --output {args.output}")
+    if args.csv is not None and args.csv.is_dir():
+        raise SettingsError("--csv takes a file, and this is a folder", where=str(args.csv), hint="--format csv")
+    if args.baseline and args.baseline != ROLLING:
+        store.baseline(args.baseline)
+    load_approvals(args.approvals)
+    return formats
+
+
 def write_outputs(
     args: Namespace,
     store: Store,
@@ -67,7 +84,7 @@ def write_outputs(
 
     ``plan`` is the plan of ``rules``, where it is not the one the sweep was asked with.
     """
-    formats = parse_formats(args.format)
+    formats = check_outputs(args, store)
     sweep = store.sweep(sweep_id)
     if args.baseline == ROLLING:
         baseline = previous(store, sweep)

@@ -63,18 +63,20 @@ def run(args: Namespace) -> ExitCode:
     job = jobs.job(args.job)
     with (
         stop_on_signals() as stop,
-        show_progress(sys.stderr, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as observer,
+        show_progress(
+            sys.stderr, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format, job=job.name
+        ) as observer,
     ):
         outcome = run_job(jobs, job, world(), observer=observer, stop=stop)
     if outcome.document is not None and not args.quiet:
         print(render(outcome.document, width=terminal_width()), end="")
-    tell(outcome, log_format=args.log_format)
+    tell(outcome, log_format=args.log_format, job=job.name if args.log_format == "json" else "")
     return outcome.exit_code
 
 
-def tell(outcome: Outcome, *, log_format: str) -> None:
+def tell(outcome: Outcome, *, log_format: str, job: str = "") -> None:
     """Say on standard error what is not in the table: a stop, reports that failed, receivers."""
     stopped = f"stopped: sweep {outcome.sweep.id} is not complete (try: fleetscan sweep --resume {outcome.sweep.id}"
     lines = () if outcome.document else (f"{stopped}, with the inventory, rules and store of the job)",)
     for line in (*lines, *outcome.problems, *map(summary, outcome.deliveries)):
-        tell_line(sys.stderr, line, log_format=log_format)
+        tell_line(sys.stderr, line, log_format=log_format, job=job)

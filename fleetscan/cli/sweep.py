@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fleetscan.cli.output import add_output_options, write_outputs
+from fleetscan.cli.output import add_output_options, check_outputs, write_outputs
 from fleetscan.dispatcher import Limits, stop_on_signals
 from fleetscan.engines.named import engine_named
 from fleetscan.engines.recorded import Recorder
@@ -96,29 +96,44 @@ def run(
     prepared = prepare(_request(args))
     for line in (*map(_problem, prepared.report.problems), *prepared.remarks):
         tell(sys.stderr, line, log_format=args.log_format)
-    if args.record is not None:
-        engines = Recorder(args.record, engines)
     with open_store(args.store) as store:
-        sweep = _asked(args, prepared, store, engines, now)
-        if sweep is None:
+        check_outputs(args, store)
+        recorder = None
+        if args.record is not None:
+            engines = recorder = Recorder(args.record, engines, go_on=args.resume is not None)
+        sweep = _opened(args, prepared, store, now)
+        if not _asked(args, prepared, store, sweep, engines, now):
             return ExitCode.INCOMPLETE
-        return write_outputs(args, store, sweep, prepared.report.rules, now=now(), inventory=prepared.request.source)
+        source = prepared.request.source
+        code = write_outputs(args, store, sweep, prepared.report.rules, now=now(), inventory=source)
+    if recorder is not None and recorder.problem:
+        raise SettingsError(
+            f"the sweep is stored, but its recording is not complete: {recorder.problem}",
+            where=str(args.record),
+            hint="make room, and record again",
+        )
+    return code
+
+
+def _opened(args: Namespace, prepared: Prepared, store: Store, now: Callable[[], datetime]) -> SweepId:
+    """A new sweep, or the one that is gone on with."""
+    if args.resume is None:
+        return begin(prepared, store, now=now())
+    sweep, remarks = resume(prepared, store, "" if args.resume == LATEST else args.resume)
+    for line in remarks:
+        tell(sys.stderr, line, log_format=args.log_format)
+    return sweep
 
 
 def _asked(
     args: Namespace,
     prepared: Prepared,
     store: Store,
+    sweep: SweepId,
     engines: Callable[[str], Engine],
     now: Callable[[], datetime],
-) -> SweepId | None:
-    """The finished sweep; None if it was told to stop."""
-    if args.resume is None:
-        sweep = begin(prepared, store, now=now())
-    else:
-        sweep, remarks = resume(prepared, store, "" if args.resume == LATEST else args.resume)
-        for line in remarks:
-            tell(sys.stderr, line, log_format=args.log_format)
+) -> bool:
+    """Ask until the sweep is finished; False if it was told to stop."""
     with (
         stop_on_signals() as stop,
         show_progress(sys.stderr, quiet=args.quiet, verbose=args.verbose, log_format=args.log_format) as observer,
@@ -128,8 +143,8 @@ def _asked(
         done = asked.hosts - len(store.pending(sweep))
         line = f"stopped: {done} of {asked.hosts} hosts are complete (try: the same with --resume {sweep})"
         tell(sys.stderr, line, log_format=args.log_format)
-        return None
-    return sweep
+        return False
+    return True
 
 
 def _problem(message: Message) -> str:

@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import sys
 import threading
+import traceback
 from contextlib import contextmanager
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from fleetscan.cli.failure import debugging, in_words
 from fleetscan.cli.run import add_settings_option, tell, world
 from fleetscan.errors import ExitCode, FleetscanError, SettingsError
-from fleetscan.jobs import intervals_of, run_job
+from fleetscan.jobs import check_job, intervals_of, run_job
 from fleetscan.progress import show_progress
 from fleetscan.progress import tell as tell_line
 from fleetscan.schedule import Watch, load_jobs
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
     from types import FrameType
 
@@ -33,6 +36,12 @@ def configure(parser: ArgumentParser) -> None:
     """Which settings file."""
     add_settings_option(parser)
     parser.add_argument("--log-format", choices=("text", "json"), default="text", help="progress as text or JSON lines")
+
+
+class _Say(Protocol):
+    """Prints a line, about a job if one is named."""
+
+    def __call__(self, text: str, *, job: str = "") -> None: ...
 
 
 class _Wishes:
@@ -52,7 +61,7 @@ class _Wishes:
 class _Warnings(logging.Handler):
     """What libraries warn of, in the form of all other lines."""
 
-    def __init__(self, say: Callable[[str], None]) -> None:
+    def __init__(self, say: _Say) -> None:
         super().__init__()
         self._say = say
 
@@ -77,20 +86,28 @@ def _signals() -> Iterator[_Wishes]:
 def run(args: Namespace) -> ExitCode:
     """Watch until a signal ends it; jobs in flight answer first."""
     say = partial(tell_line, sys.stderr, log_format=args.log_format)
-    logging.basicConfig(handlers=[_Warnings(say)], level=logging.WARNING)
+    if not debugging():  # then they go to standard error as they are
+        logging.basicConfig(handlers=[_Warnings(say)], level=logging.WARNING)
     jobs = load_jobs(args.config)
     with _signals() as wishes:
 
         def run_one(jobs: Jobs, job: Job) -> None:
-            say(f"job {job.name}: started")
-            with show_progress(sys.stderr, quiet=True, log_format=args.log_format) as observer:
+            say("started", job=job.name)
+            with show_progress(sys.stderr, quiet=True, log_format=args.log_format, job=job.name) as observer:
                 outcome = run_job(jobs, job, world(), observer=observer, stop=wishes.stop)
-            say(f"job {job.name}: sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}")
-            tell(outcome, log_format=args.log_format)
+            say(f"sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}", job=job.name)
+            tell(outcome, log_format=args.log_format, job=job.name)
 
-        watch = Watch(run_one, intervals_of)
-        if not watch.load(jobs):
+        def failed(job: Job, error: Exception) -> None:
+            if debugging():
+                traceback.print_exception(error)
+            say(in_words(error), job=job.name)
+
+        watch = Watch(run_one, intervals_of, failed)
+        names = watch.load(jobs)
+        if not names:
             raise SettingsError("no job has a schedule", where=str(args.config), hint='every: 6h or cron: "30 3 * * *"')
+        _check(jobs, names, say)
         watch.start()
         try:
             _announce(watch, say)
@@ -104,16 +121,26 @@ def run(args: Namespace) -> ExitCode:
     return ExitCode.CLEAN
 
 
-def _reload(watch: Watch, config: Path, say: Callable[[str], None]) -> None:
+def _reload(watch: Watch, config: Path, say: _Say) -> None:
     """Take the changed file; a wrong one changes nothing."""
     try:
-        watch.load(load_jobs(config))
+        jobs = load_jobs(config)
+        _check(jobs, watch.load(jobs), say)
     except FleetscanError as error:
         say(f"not reloaded: {error}")
         return
     _announce(watch, say)
 
 
-def _announce(watch: Watch, say: Callable[[str], None]) -> None:
+def _check(jobs: Jobs, names: tuple[str, ...], say: _Say) -> None:
+    """Say now, while somebody looks, what would keep a job from running; it may be mended until the job is due."""
+    for name in names:
+        try:
+            check_job(jobs, jobs.job(name), os.environ)
+        except FleetscanError as error:
+            say(f"would not run: {error}", job=name)
+
+
+def _announce(watch: Watch, say: _Say) -> None:
     for name, due in watch.upcoming():
-        say(f"job {name}: next run {due:%Y-%m-%d %H:%M:%S %Z}")
+        say(f"next run {due:%Y-%m-%d %H:%M:%S %Z}", job=name)

@@ -33,6 +33,7 @@ _HEADER = """# Written by fleetscan sweep --record; replay with: fleetscan sweep
 vars: {engine: recorded, recording: .}
 hosts:
 """
+_ELSEWHERE = "another folder for --record"
 _FORMAT = 1
 _SEAL = "seal"
 _MAX_BYTES = 512 * 1024 * 1024
@@ -50,34 +51,66 @@ def _key(statement: Statement) -> str:
 class Recorder:
     """Wraps ``engine_named`` so that every answer is written to a folder as it comes."""
 
-    def __init__(self, folder: Path, engine_named: Callable[[str], Engine]) -> None:
-        """Write to ``folder``, made if it is absent."""
+    def __init__(self, folder: Path, engine_named: Callable[[str], Engine], *, go_on: bool = False) -> None:
+        """Write to ``folder``, made if it is absent; ``go_on`` keeps the hosts that a recording there has already."""
         self.folder = folder
+        self.problem = ""
+        """Why the recording is not complete: the first answer that could not be written; nothing is, after it."""
         self._engine_named = engine_named
         self._lock = threading.Lock()
         self._seals: dict[str, str] = {}
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            (folder / INVENTORY).write_text(_HEADER, encoding="utf-8")
-        except OSError as error:
-            raise SettingsError(f"cannot record here: {error.strerror}", where=Place(str(folder))) from error
+            self._listed = set(_listed(folder / INVENTORY))
+            if not (go_on and self._listed):
+                self._listed = set()
+                (folder / INVENTORY).write_text(_HEADER, encoding="utf-8")
+        except (OSError, UnicodeError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
+            raise SettingsError(f"cannot record here: {reason}", where=Place(str(folder)), hint=_ELSEWHERE) from error
 
     def __call__(self, name: str) -> Engine:
         """The engine of that name, recorded."""
         return _Recording(self._engine_named(name), self)
 
     def write(self, host: Host, statements: Sequence[Statement], answers: Answers) -> None:
-        """Append what one ask gave; the first time in this sweep, what stood there before is dropped."""
+        """Append what one ask gave; the first time in this sweep, what stood there before is dropped.
+
+        A disk that is full ends the recording, and not the sweep: what hosts said is stored all the same.
+        """
         lines = tuple(_lines(host, statements, answers))
         with self._lock:
-            before = self._seals.get(host.id, "")
-            with recording_of(self.folder, host.id).open("a" if before else "w", encoding="utf-8") as file:
-                for line in lines:
-                    self._seals[host.id] = seal = _seal(line, self._seals.get(host.id, ""))
-                    file.write(f"{json.dumps({**line, _SEAL: seal})}\n")
-            if not before:
-                with (self.folder / INVENTORY).open("a", encoding="utf-8") as file:
-                    file.write(f"  {json.dumps(host.id, ensure_ascii=False)}:\n")
+            if self.problem:
+                return
+            try:
+                self._append(host, lines)
+            except OSError as error:
+                self.problem = f"{host.id}: {error.strerror or error}"
+
+    def _append(self, host: Host, lines: Sequence[dict[str, Any]]) -> None:
+        before = self._seals.get(host.id, "")
+        with recording_of(self.folder, host.id).open("a" if before else "w", encoding="utf-8") as file:
+            for line in lines:
+                self._seals[host.id] = seal = _seal(line, self._seals.get(host.id, ""))
+                file.write(f"{json.dumps({**line, _SEAL: seal})}\n")
+        if host.id not in self._listed:
+            self._listed.add(host.id)
+            with (self.folder / INVENTORY).open("a", encoding="utf-8") as file:
+                file.write(f"  {json.dumps(host.id, ensure_ascii=False)}:\n")
+
+
+def _listed(inventory: Path) -> Iterator[str]:
+    """The hosts that the inventory of a recording names. Raises SettingsError for a file that no recorder wrote."""
+    text = inventory.read_text(encoding="utf-8") if inventory.exists() else ""
+    what = "this inventory is none of a recording, and --record would overwrite it"
+    foreign = SettingsError(what, where=Place(str(inventory)), hint=_ELSEWHERE)
+    if text and not text.startswith(_HEADER):
+        raise foreign
+    try:
+        for line in text.removeprefix(_HEADER).splitlines():
+            yield str(json.loads(line.strip().removesuffix(":")))
+    except ValueError as error:
+        raise foreign from error
 
 
 class _Recording:

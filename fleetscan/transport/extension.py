@@ -111,7 +111,7 @@ def _look_at(path: str) -> None:
         raise TransportError(Reason.NO_OSQUERY, what, where=path) from error
     if not stat.S_ISSOCK(mode):
         raise TransportError(Reason.NO_OSQUERY, "this is no socket", where=path)
-    if not os.access(path, os.W_OK):
+    if not os.access(path, os.W_OK, effective_ids=os.access in os.supports_effective_ids):
         raise TransportError(Reason.NO_OSQUERY, _NOT_ALLOWED, where=path)
 
 

@@ -18,12 +18,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fleetscan.engines.named import engine_named
-from fleetscan.errors import ExitCode, SettingsError
+from fleetscan.errors import ExitCode, FleetscanError, SettingsError
 from fleetscan.jobs import OUTBOX, Outcome, World, run_job
 from fleetscan.notify import Deferred, EventKind
 from fleetscan.progress import Silent
 from fleetscan.schedule import load_jobs
 from fleetscan.store.interface import INCOMPLETE
+from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -214,7 +215,7 @@ def test_run_is_the_job_with_its_exit_code_and_table(fleet: Fleet) -> None:
         cwd=fleet.folder,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == ExitCode.FINDINGS, done.stderr
@@ -239,7 +240,65 @@ def test_watch_runs_jobs_reads_its_file_again_on_sighup_and_ends_on_sigterm(flee
         assert any("job nightly: next run" in line for line in lines)
         watch.send_signal(signal.SIGTERM)
         assert any("stopped" in line for line in lines)
-        assert watch.wait(timeout=30) == ExitCode.CLEAN
+        assert watch.wait(timeout=LONG) == ExitCode.CLEAN
+
+
+def watched(fleet: Fleet, settings: str, *options: str, until: str) -> list[str]:
+    """What a watch says until a line holds the words."""
+    (fleet.folder / "fleetscan.yml").write_text(settings, encoding="utf-8")
+    command = [sys.executable, "-m", "fleetscan", "watch", *options]
+    said = []
+    with subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch:
+        assert watch.stderr is not None
+        for line in watch.stderr:
+            said.append(line)
+            if until in line:
+                break
+        watch.send_signal(signal.SIGTERM)
+        said += watch.stderr
+        assert watch.wait(timeout=300) == ExitCode.CLEAN
+    return said
+
+
+def test_json_lines_of_a_watch_name_their_job(fleet: Fleet) -> None:
+    fleet.becomes(CLEAN)
+    other = SETTINGS.replace("nightly:", "other:").partition("jobs:")[2].partition("notify:\n  log")[0]
+    settings = SETTINGS.replace("notify:\n  log", f"{other.strip(chr(10))}\nnotify:\n  log".lstrip("\n"), 1)
+    lines = [json.loads(line) for line in watched(fleet, settings, "--log-format", "json", until="ended with")]
+    assert {line["job"] for line in lines if line["event"] == "HostFinished"} <= {"nightly", "other"}
+    assert [line for line in lines if "job" not in line and line.get("text") != "stopped"] == []
+
+
+def test_watch_says_at_once_what_would_keep_a_job_from_running(fleet: Fleet) -> None:
+    said = watched(fleet, SETTINGS.replace("every: 2s", "every: 9h"), until="next run")
+    assert said[0].startswith("fleetscan: job nightly: would not run: ")
+    assert "fleet.yml: cannot be read: No such file or directory" in said[0]
+
+
+def test_a_job_that_fails_says_why(fleet: Fleet) -> None:
+    said = watched(fleet, SETTINGS, until="job nightly: started")
+    said += watched(fleet, SETTINGS.replace("every: 2s", "every: 1s"), until="started")
+    assert any("job nightly: " in line and "fleet.yml: cannot be read" in line for line in said)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("baseline: auto", "baseline: golt", "s.db: there is no baseline golt"),
+        ("baseline: auto", "approvals: none.yml", "none.yml: the approvals file cannot be read: No such file"),
+        ("type: file, path", "type: fil, path", "fleetscan.yml:12: receiver log: type 'fil' is unknown (try: "),
+    ],
+    ids=["baseline", "approvals", "receiver"],
+)
+def test_a_job_that_is_wrong_asks_nobody(fleet: Fleet, old: str, new: str, says: str) -> None:
+    fleet.becomes(CLEAN)
+    (fleet.folder / "fleetscan.yml").write_text(SETTINGS.replace(old, new), encoding="utf-8")
+    with pytest.raises(FleetscanError) as caught:
+        fleet.run()
+    assert says in str(caught.value)
+    if (fleet.folder / "s.db").exists():
+        with open_store(str(fleet.folder / "s.db")) as store:
+            assert store.sweeps() == ()
 
 
 def test_watch_without_a_schedule_is_refused(fleet: Fleet) -> None:
@@ -249,7 +308,7 @@ def test_watch_without_a_schedule_is_refused(fleet: Fleet) -> None:
         cwd=fleet.folder,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
         check=False,
     )
     assert done.returncode == ExitCode.USAGE

@@ -19,6 +19,7 @@ from fleetscan.progress import (
     SweepStarted,
     Tally,
     show_progress,
+    tell,
 )
 
 OK = HostFinished(host="a", seconds=1.5, complete=3, partial=0, unreachable=0)
@@ -118,3 +119,45 @@ def _break_off(stream: io.StringIO) -> None:
     with show_progress(stream) as observer:
         observer.notify(SweepStarted(5))
         raise KeyboardInterrupt
+
+
+class Gone(io.StringIO):
+    """A stream whose reader went away, or whose disk is full, after so many lines."""
+
+    def __init__(self, lines: int, *, terminal: bool = False) -> None:
+        super().__init__()
+        self._left = lines
+        self._terminal = terminal
+
+    def isatty(self) -> bool:
+        return self._terminal
+
+    def write(self, text: str) -> int:
+        if self._left <= 0:
+            raise BrokenPipeError(32, "Broken pipe")
+        self._left -= "\n" in text
+        return super().write(text)
+
+
+@pytest.mark.parametrize("lines", [0, 1])
+@pytest.mark.parametrize("log_format", ["text", "json"])
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_a_display_nobody_can_see_is_given_up_in_silence(lines: int, log_format: str, terminal: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    stream = Gone(lines, terminal=terminal)
+    shown(stream, verbose=True, log_format=log_format)
+    assert stream.getvalue().count("\n") <= lines
+    tell(stream, "a remark", log_format=log_format)
+
+
+def test_lines_about_a_job_name_it() -> None:
+    stream = io.StringIO()
+    tell(stream, "started", job="night\nly")
+    tell(stream, "started", job="nightly", log_format="json")
+    with show_progress(stream, log_format="json", job="nightly") as observer:
+        observer.notify(SweepStarted(3))
+    text, *lines = stream.getvalue().splitlines()
+    assert text == "fleetscan: job night<U+000A>ly: started"
+    assert [(line["event"], line["job"]) for line in map(json.loads, lines)] == [
+        ("Message", "nightly"),
+        ("SweepStarted", "nightly"),
+    ]

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fleetscan.errors import Place, SettingsError
 from fleetscan.schedule import Cron, Every, Job, Jobs, ReportTo, Watch, load_jobs, next_run, seconds_of, trigger_of
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -162,7 +163,7 @@ class Recorder:
             self.most = max(self.most, self.together)
         self.ran.release()
         if self.hold is not None:
-            self.hold.wait(10)
+            self.hold.wait(LONG)
         with self.lock:
             self.together -= 1
         if self.fail:
@@ -173,6 +174,10 @@ def no_intervals(_jobs: Jobs, _job: Job) -> Sequence[int | None]:
     return []
 
 
+def never(job: Job, error: Exception) -> None:
+    raise AssertionError(job.name) from error
+
+
 def every_second(folder: Path, *names: str) -> Jobs:
     jobs = tuple(Job(name=name, where=HERE, inventory="x", when=Every(1)) for name in names)
     return Jobs(folder=folder, store="s.db", jobs=jobs, receivers={})
@@ -180,35 +185,37 @@ def every_second(folder: Path, *names: str) -> Jobs:
 
 def test_a_failing_job_does_not_end_the_watch(tmp_path: Path) -> None:
     recorder = Recorder(fail=True)
-    watch = Watch(recorder, no_intervals)
+    told: list[tuple[str, str]] = []
+    watch = Watch(recorder, no_intervals, lambda job, error: told.append((job.name, type(error).__name__)))
     watch.load(every_second(tmp_path, "a"))
     watch.start()
     try:
-        assert recorder.ran.acquire(timeout=10)
-        assert recorder.ran.acquire(timeout=10)
+        assert recorder.ran.acquire(timeout=LONG)
+        assert recorder.ran.acquire(timeout=LONG)
     finally:
         watch.stop()
     assert recorder.runs >= 2
+    assert set(told) == {("a", "RuntimeError")}
 
 
 def test_a_job_never_overlaps_itself_and_missed_runs_are_one_run(tmp_path: Path) -> None:
     hold = threading.Event()
     recorder = Recorder(hold=hold)
-    watch = Watch(recorder, no_intervals)
+    watch = Watch(recorder, no_intervals, never)
     watch.load(every_second(tmp_path, "a"))
     watch.start()
     try:
-        assert recorder.ran.acquire(timeout=10)
+        assert recorder.ran.acquire(timeout=LONG)
         assert not recorder.ran.acquire(timeout=2.5), "it ran again while it was running"
         hold.set()
-        assert recorder.ran.acquire(timeout=10)
+        assert recorder.ran.acquire(timeout=LONG)
     finally:
         watch.stop()
     assert recorder.most == 1
 
 
 def test_reload_replaces_the_jobs_and_refuses_a_wrong_set_whole(tmp_path: Path) -> None:
-    watch = Watch(Recorder(), no_intervals)
+    watch = Watch(Recorder(), no_intervals, never)
     assert watch.load(every_second(tmp_path, "a")) == ("a",)
     watch.start()
     try:
