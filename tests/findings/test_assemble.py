@@ -30,6 +30,8 @@ from tests.domain.rows import OID, OID_WOW, PE, POWERSHELL, VERIFY, key, sip
 from tests.findings.sweeps import START, TODAY, assessed, put_sweep
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from fleetscan.findings.model import Assessment, Finding
     from fleetscan.model.registry import RegistryRow
     from fleetscan.store.interface import Store
@@ -364,20 +366,16 @@ def test_the_finding_of_a_jump_host_is_followed_from_sweep_to_sweep(store: Store
     new = "its host key is not pinned, it shows SHA256:y"
     other = "its host key changed, it shows SHA256:x"
     silent = Unreachable(Reason.TIMEOUT, "a.corp: jump host [gate]:2222: connecting: timed out")
-    sweeps = [
-        put_sweep(store, hosts, day=day)
-        for day, hosts in enumerate(
-            (
-                {"a": BOTH, "b": BOTH, "c": BOTH},
-                {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
-                {"b": at_gate("b", new), "c": BOTH},
-                {"a": at_gate("a", other, Reason.HOST_KEY_CHANGED), "b": at_gate("b", new), "c": BOTH},
-                {"a": BOTH, "b": BOTH, "c": BOTH},
-                {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
-                {"a": silent, "b": silent, "c": BOTH},
-            )
-        )
+    days: list[dict[str, Sequence[RegistryRow] | Unreachable | None]] = [
+        {"a": BOTH, "b": BOTH, "c": BOTH},
+        {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
+        {"b": at_gate("b", new), "c": BOTH},
+        {"a": at_gate("a", other, Reason.HOST_KEY_CHANGED), "b": at_gate("b", new), "c": BOTH},
+        {"a": BOTH, "b": BOTH, "c": BOTH},
+        {"a": at_gate("a", new), "b": at_gate("b", new), "c": BOTH},
+        {"a": silent, "b": silent, "c": BOTH},
     ]
+    sweeps = [put_sweep(store, hosts, day=day) for day, hosts in enumerate(days)]
     later = [only(assessed(store, new, old)) for old, new in pairwise(sweeps)]
     assert [(one.state, one.severity) for one in later] == [
         (FindingState.NEW, Severity.LOW),
