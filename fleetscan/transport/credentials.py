@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from fleetscan.transport.destination import Destination
 
+_LOOK = 64
+_PUBLIC = (b"ssh-", b"ecdsa-sha2-", b"sk-", b"---- BEGIN SSH2 PUBLIC KEY")
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
 
@@ -106,6 +108,8 @@ class Credentials:
             return TransportError(
                 Reason.AUTH, f"the environment variable {variable} is not set", hint=f"export {variable}=..."
             )
+        if (foreign := _foreign(path)) is not None:
+            return foreign
         try:
             key = self._decrypt(path, self._environment[variable] if variable else None)
             if certificate is not None:
@@ -125,6 +129,22 @@ class Credentials:
             if passphrase is not None or self._ask is None:
                 raise
         return _key(path, self._ask(f"Passphrase of {path}: "))
+
+
+def _foreign(path: Path) -> TransportError | None:
+    """Why a file is not to be taken for a private key; None if it may be one, or if reading it will say why not."""
+    try:
+        with path.open("rb") as file:
+            begin = file.read(_LOOK)
+    except OSError:
+        return None
+    if begin.startswith(b"PuTTY-User-Key-File"):
+        hint = f"puttygen {path} -O private-openssh-new -o {path}.openssh"
+        return TransportError(Reason.AUTH, f"key {path} is in the format of PuTTY", hint=hint)
+    if begin.startswith(_PUBLIC):
+        hint = f"identity_file: {path.with_suffix('')}" if path.suffix == ".pub" else "the file without .pub"
+        return TransportError(Reason.AUTH, f"key {path} is a public key, not the private one", hint=hint)
+    return None
 
 
 def _key(path: Path, passphrase: str | None) -> paramiko.PKey:

@@ -25,6 +25,8 @@ DEFAULT_PORT = 22
 _MAX_BYTES = 64 * 1024 * 1024
 _HASH_PREFIX = "|1|"
 _FIELDS = 3
+_REVOKED = "@revoked"
+_AUTHORITY = "@cert-authority"
 
 
 class Trust(Enum):
@@ -89,6 +91,7 @@ class KnownHosts:
         self._asked: dict[str, tuple[PinnedKey, ...]] = {}
         self._tried: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
         self._revoked: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
+        self._authorities: list[_Hashed | _Patterns] = []
         for text in texts:
             for line in text.splitlines():
                 self._add(line)
@@ -105,6 +108,10 @@ class KnownHosts:
         hashed = any(pinned == key and isinstance(names, _Hashed) for names, pinned in self._tried)
         return (*dict.fromkeys(self._names.get(key, ())), *(["a hashed name"] if hashed else ()))
 
+    def has_authority(self, name: str) -> bool:
+        """Does a @cert-authority line speak of this name? Certificates are not checked: it vouches for nothing here."""
+        return any(names.matches(name) for names in self._authorities)
+
     def judge(self, name: str, shown: PinnedKey) -> Trust:
         """Is the shown key the host's?"""
         if any(key == shown and names.matches(name) for names, key in self._revoked):
@@ -119,8 +126,7 @@ class KnownHosts:
         if not fields or fields[0].startswith("#"):
             return
         marker = fields.pop(0) if fields[0].startswith("@") else ""
-        # @cert-authority lines vouch for certificates, which are not checked here: they must not pin a plain key.
-        if marker not in ("", "@revoked") or len(fields) < _FIELDS:
+        if marker not in ("", _REVOKED, _AUTHORITY) or len(fields) < _FIELDS:
             return
         try:
             key = PinnedKey(fields[1], base64.b64decode(fields[2], validate=True))
@@ -143,7 +149,11 @@ class KnownHosts:
                 self._plain[name].append(key)
                 self._names[key].append(name)
             return
-        (self._revoked if marker else self._tried).append((entry, key))
+        if marker == _AUTHORITY:
+            # It vouches for certificates, which are not checked here: it must not pin a plain key.
+            self._authorities.append(entry)
+        else:
+            (self._revoked if marker else self._tried).append((entry, key))
 
 
 def _glob(pattern: str) -> re.Pattern[str]:

@@ -35,6 +35,13 @@ _ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished f
 _MAX_PACKET = 256 * 1024  # as OpenSSH has it
 _MAX_PREAMBLE = 64 * 1024
 _SHOWN = 200
+_MAX_LISTED = 1000
+_COUNTED = {7: 0, 60: 3}
+"""Messages that count what follows (EXT_INFO, USERAUTH_INFO_REQUEST), and how many texts stand before the number."""
+_EXPIRED = "the password has expired, a new one is asked for"
+_NO_CERTIFICATES = (
+    "; a @cert-authority line speaks of it, but certificates of hosts are not checked: pin the key itself"
+)
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -68,6 +75,12 @@ class _Packetizer(paramiko.packet.Packetizer):
             raise paramiko.SSHException(f"a packet of {n} bytes")
         return super().read_all(n, check_rekey)
 
+    def read_message(self) -> tuple[int, paramiko.Message]:
+        kind, message = super().read_message()
+        if kind in _COUNTED:
+            _require_few(kind, message)
+        return kind, message
+
     def _read_timeout(self, timeout: float) -> bytes:
         said: bytes = super()._read_timeout(timeout)  # type: ignore[misc]  # not in the stubs
         self.said += said
@@ -81,6 +94,15 @@ class _Packetizer(paramiko.packet.Packetizer):
         if re.search(rb"^SSH-", self.said, re.MULTILINE):
             return ""
         return " ".join(self.said[: _SHOWN * 4].decode("utf-8", "replace").split())[:_SHOWN]
+
+
+def _require_few(kind: int, message: paramiko.Message) -> None:
+    """Raises SSHException for a list that says it is longer than its packet: the library would read it to its end."""
+    for _ in range(_COUNTED[kind]):
+        message.get_string()
+    if (number := message.get_int()) > _MAX_LISTED:
+        raise paramiko.SSHException(f"a list of {number} entries")
+    message.rewind()
 
 
 class SshTransport:
@@ -202,7 +224,7 @@ class SshTransport:
                 refused = error
         password = self._credentials.password(destination)
         if password is not None:
-            if not transport.auth_password(destination.user, password, fallback=True):
+            if not _log_in_with_password(transport, destination.user, password):
                 return
             refused = paramiko.AuthenticationException("a second factor is asked for")
         raise refused or TransportError(
@@ -211,6 +233,57 @@ class SshTransport:
             where=str(destination),
             hint="identity_file, an agent, or password_env in the inventory",
         )
+
+
+def _log_in_with_password(transport: paramiko.Transport, user: str, password: str) -> list[str]:
+    """What is asked for beside the password; nothing if the user is logged in."""
+    try:
+        return transport.auth_password(user, password, fallback=False)
+    except paramiko.BadAuthenticationType as error:
+        if not _is_dialogue(error):
+            raise
+    except paramiko.AuthenticationException:
+        raise
+    except paramiko.SSHException as error:
+        # The library knows no request to change a password, which has the number of a question.
+        if "info request" in str(error):
+            raise TransportError(Reason.AUTH, _EXPIRED) from error
+        raise
+    answer = _OneAnswer(password)
+    try:
+        return transport.auth_interactive(user, answer)
+    except paramiko.SSHException as error:
+        if answer.question:
+            raise TransportError(Reason.AUTH, f"more than a password is asked for: {answer.question}") from error
+        raise
+
+
+def _is_dialogue(error: paramiko.BadAuthenticationType) -> bool:
+    """Does the server take a password as an answer to its question only?"""
+    return "keyboard-interactive" in error.allowed_types and "password" not in error.allowed_types
+
+
+class _OneAnswer:
+    """Answers the one question for a password. Whatever is asked beside it is not answered with the password.
+
+    A password that has expired is asked for a second time, and then for a new one; a second factor is asked for, too.
+    """
+
+    def __init__(self, password: str) -> None:
+        self._password = password
+        self._answered = False
+        self.question = ""
+        """The question that has no answer; empty for none."""
+
+    def __call__(self, _title: str, instructions: str, fields: list[tuple[str, bool]]) -> list[str]:
+        if not fields:
+            return []
+        if self._answered or len(fields) > 1 or fields[0][1]:
+            words = " ".join((instructions + " " + " ".join(prompt for prompt, _ in fields)).split())
+            self.question = words[:_SHOWN] or "?"
+            raise paramiko.AuthenticationException("more than a password")
+        self._answered = True
+        return [self._password]
 
 
 def _version(path: Path) -> tuple[int, int]:
@@ -292,11 +365,12 @@ def _require_trust(pins: KnownHosts, destination: Destination, key: PinnedKey) -
     if trust is Trust.KNOWN:
         return
     shown = f"{key.type} {key.fingerprint}"
+    beside = _also(pins.names(key)) + (_NO_CERTIFICATES if pins.has_authority(destination.known_as) else "")
     mend = f"find out why; then mend {destination.pin_file}"
     reason, what, hint = {
         Trust.UNKNOWN: (
             Reason.HOST_KEY_UNKNOWN,
-            f"its host key is not pinned, it shows {shown}{_also(pins.names(key))}",
+            f"its host key is not pinned, it shows {shown}{beside}",
             "fleetscan hosts trust",
         ),
         Trust.CHANGED: (Reason.HOST_KEY_CHANGED, f"its host key changed, it shows {shown}", mend),

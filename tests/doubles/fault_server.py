@@ -275,6 +275,8 @@ class _Server(asyncssh.SSHServer):
         return True
 
     def validate_password(self, username: str, password: str) -> bool:
+        if username == "expired" and password == "correct horse":
+            raise asyncssh.PasswordChangeRequired("Your password has expired.")
         return username == "password" and password == "correct horse"
 
     def public_key_auth_supported(self) -> bool:
@@ -283,7 +285,7 @@ class _Server(asyncssh.SSHServer):
     async def validate_public_key(self, username: str, key: asyncssh.SSHKey) -> bool:
         if username == "hang_auth":
             await asyncio.sleep(FOREVER)
-        return username not in ("refused", "password") and key.get_algorithm() == "ssh-ed25519"
+        return username not in ("refused", "password", "expired") and key.get_algorithm() == "ssh-ed25519"
 
 
 @dataclass(slots=True)
@@ -315,14 +317,14 @@ async def _banner_only(
 
 
 @contextmanager
-def fault_server() -> Iterator[FaultServer]:
+def fault_server(address: str = "127.0.0.1") -> Iterator[FaultServer]:
     """A server on a loopback port, in a thread of its own."""
     log = Log()
     key = asyncssh.generate_private_key("ssh-ed25519")
     with _in_thread() as loop:
         server = loop.run(
             lambda: asyncssh.listen(
-                "127.0.0.1",
+                address,
                 0,
                 server_factory=lambda: _Server(log),
                 server_host_keys=[key],
