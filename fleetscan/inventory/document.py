@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from fleetscan.errors import InventoryError, Place
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
 MAX_BYTES = 32 * 1024 * 1024
 MAX_NODES = 2_000_000
@@ -157,6 +159,24 @@ class _Builder:
                 into.setdefault(name.text, (name, node))
 
 
+def read_text(path: Path) -> str:
+    """A file as text: UTF-8, or UTF-16 where its mark says so, as PowerShell writes it. Raises InventoryError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        hint = "a file, or a host with a comma: -i user@host,"
+        raise InventoryError(f"cannot be read: {error.strerror or error}", where=str(path), hint=hint) from error
+    if len(content) > MAX_BYTES:
+        raise InventoryError(f"larger than {MAX_BYTES // 2**20} MB", where=str(path))
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise InventoryError("not UTF-8", where=Place(str(path), line), hint="save it as UTF-8") from error
+
+
 def parse(text: str, name: str) -> Node:
     """The tree of a YAML text; ``name`` is the file in messages. Raises InventoryError with line."""
     builder = _Builder(name)
@@ -168,6 +188,12 @@ def parse(text: str, name: str) -> Node:
         what = " ".join(filter(None, (error.context, error.problem))) or "not YAML"
         hint = "check brackets, quotes and indentation, also of the line above"
         raise InventoryError(what, where=Place(name, mark.line + 1 if mark else None), hint=hint) from error
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        what = f"U+{error.character:04X} is a character that YAML does not allow"
+        raise InventoryError(
+            what, where=Place(name, line), hint="remove it, or write it as \\xNN in double quotes"
+        ) from error
     except yaml.YAMLError as error:
         raise InventoryError(f"not YAML: {' '.join(str(error).split())}", where=name) from error
     return Mapping((), 1) if builder.root is None else builder.root

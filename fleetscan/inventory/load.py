@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory import ansible, table
-from fleetscan.inventory.document import MAX_BYTES, parse
+from fleetscan.inventory.document import parse, read_text
 from fleetscan.inventory.native import read_native
 from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.resolve import Declarations, Inventory, Setting, Settings, resolve
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
 
 COMMAND_LINE = "-i"
 _YAML = frozenset({".yml", ".yaml", ".json"})
+_LIKE_YAML = re.compile(r"(?:\s*(?:#[^\n]*)?\n)*(?:---|\{|[\w.-]+:(?:\s|$))")
+"""How a file begins that is YAML, whatever it is called: a colon after the first word is none of a port."""
 
 
 def load_inventory(source: str | Path, environment: Mapping[str, str] | None = None) -> Inventory:
@@ -30,31 +33,17 @@ def load_inventory(source: str | Path, environment: Mapping[str, str] | None = N
     environment = os.environ if environment is None else environment
     if isinstance(source, str) and "," in source and not Path(source).exists():
         return resolve(_hosts_of(source), COMMAND_LINE)
+    if not str(source).strip():
+        raise InventoryError("no inventory is named", where=COMMAND_LINE, hint="a file, or a host: -i user@host,")
     path = Path(source)
-    return resolve(_declarations(path, _text(path), environment), str(path))
-
-
-def _text(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        hint = "a file, or a host with a comma: -i user@host,"
-        raise InventoryError(f"cannot be read: {error.strerror or error}", where=str(path), hint=hint) from error
-    if len(content) > MAX_BYTES:
-        raise InventoryError(f"larger than {MAX_BYTES // 2**20} MB", where=str(path))
-    try:
-        return content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise InventoryError("not UTF-8", where=Place(str(path), line)) from error
+    return resolve(_declarations(path, read_text(path), environment), str(path))
 
 
 def _declarations(path: Path, text: str, environment: Mapping[str, str]) -> Declarations:
     suffix = path.suffix.lower()
     if suffix == ".csv":
         return table.read_csv(text, path, environment)
-    if suffix not in _YAML:
+    if suffix not in _YAML and not _LIKE_YAML.match(text):
         return ansible.read_ini(text, path)
     tree = parse(text, str(path))
     if ansible.is_ansible(tree):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, NoReturn
 
 from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory.document import Mapping, Node, Scalar, Sequence, kind
-from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.resolve import ALL, Declarations, Group, Setting, Settings
 from fleetscan.inventory.vocabulary import LISTS, Single, Value, check_name, expand, suggestion, value_of
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 _TOP = ("hosts", "groups", "vars")
 _GROUP = ("hosts", "children", "vars", "concurrency")
 _MAX_CONCURRENCY = 10_000
+_BETWEEN = re.compile(r"[,;\s]+")
 
 
 def read_native(tree: Node, path: Path, environment: AbstractMapping[str, str]) -> Declarations:
@@ -80,6 +82,10 @@ class _Reader:
                     self.wrong(item, f"an entry of {name}", "a name")
                 yield item, None
             return
+        if isinstance(node, Scalar) and not node.is_null:
+            words = ", ".join(repr(word) if "[" in word else word for word in _BETWEEN.split(node.text) if word)
+            what = f"{name} must be a list or a mapping, not a text"
+            raise InventoryError(what, where=self.place(node), hint=f"{name}: [{words}]")
         yield from self.pairs(node, name)
 
     def group(self, node: Node, name: Scalar) -> Group:
@@ -109,7 +115,11 @@ class _Reader:
         for name, value in self.names(node, "hosts"):
             where = self.place(name)
             settings = {} if value is None else self.settings(value, name.text)
-            for host in expand_range(name.text, where):
+            pattern, port = split_port(name.text)
+            if port is not None:
+                number = value_of("port", port, where=where, folder=self.path.parent)
+                settings = {"port": Setting(number, where), **settings}
+            for host in expand_range(pattern, where):
                 if host in group.hosts:
                     raise InventoryError(f"{host!r} stands twice, first on line {group.hosts[host].line}", where=where)
                 group.hosts[host] = where

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import string
+from ipaddress import IPv6Address
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 MAX_HOSTS = 1_000_000
 _MAX_DIGITS = 12
 _RANGE = re.compile(r"\[([0-9]+|[A-Za-z]):([0-9]+|[A-Za-z])(?::([0-9]+))?\]")
-_NAME = re.compile(r"[\w][\w.+-]*|[0-9A-Fa-f:.]*:[0-9A-Fa-f:.]*(%[\w.-]+)?")  # a name, or an IPv6 address
+_NAME = re.compile(r"[\w][\w.+-]*")
 _BRACKETS = re.compile(r"\[(?P<address>[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(?:%[\w.-]+)?)\](?::(?P<port>[^:\[\]]*))?")
 _HOST_PORT = re.compile(r"(?P<host>(?:[^:\[\]]|\[[^\[\]]*\])+):(?P<port>[^:\[\]]*)")
 
@@ -38,17 +39,31 @@ def expand_range(pattern: str, where: Place | None = None) -> Iterator[str]:
     Raises InventoryError for a range that runs backwards, mixes digits and letters, or is too large, and for a name
     that no host can have.
     """
+    if _NAME.fullmatch(pattern):
+        yield pattern
+        return
     parts = _RANGE.split(pattern)
     literals = parts[::4]
     choices = [_choices(parts[at], parts[at + 1], parts[at + 2], where) for at in range(1, len(parts), 4)]
-    if not _NAME.fullmatch("0".join(literals)):
-        raise InventoryError(
-            f"{pattern!r} is no host name", where=where, hint="letters, digits and . - _ ; ranges as [001:250]"
-        )
+    if not _is_name("0".join(literals)):
+        user, at, host = pattern.rpartition("@")
+        hint = f"{host} with the setting user: {user}" if at else "letters, digits and . - _ ; ranges as [001:250]"
+        raise InventoryError(f"{pattern!r} is no host name", where=where, hint=hint)
     if prod(map(len, choices)) > MAX_HOSTS:
         raise InventoryError(f"{pattern!r} stands for more than {MAX_HOSTS} hosts", where=where)
     for combination in product(*choices):
         yield literals[0] + "".join(a + b for a, b in zip(combination, literals[1:], strict=True))
+
+
+def _is_name(text: str) -> bool:
+    """A name, or an IPv6 address."""
+    if ":" not in text:
+        return bool(_NAME.fullmatch(text))
+    try:
+        IPv6Address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _choices(first: str, last: str, step: str | None, where: Place | None) -> Sequence[str]:

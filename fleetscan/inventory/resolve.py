@@ -12,10 +12,13 @@ from fleetscan.inventory.vocabulary import DEFAULT_ENGINE, Value, suggestion
 from fleetscan.model.host import Host, HostId
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 ALL = "all"
 """The group of every host."""
+
+_NEEDED = {"embedded": ("hives", "the folder of hives"), "recorded": ("recording", "the folder of a recording")}
+"""The setting without which an engine has nothing to read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +40,8 @@ class Group:
     hosts: dict[str, Place] = field(default_factory=dict)
     children: dict[str, Place] = field(default_factory=dict)
     settings: Settings = field(default_factory=dict)
+    overrides: Settings = field(default_factory=dict)
+    """Settings that win over those of every group, nearer ones too: Ansible's group_vars."""
     concurrency: int | None = None
 
 
@@ -44,13 +49,15 @@ class Group:
 class Declarations:
     """What a reader found: hosts with their own settings, groups, and notes for the user.
 
-    ``lenient`` follows Ansible where two groups disagree (the last in alphabet wins); else that is an error.
+    ``lenient`` follows Ansible where two groups disagree (the last in alphabet wins); else that is an error. ``settle``
+    has the last word on the settings of each host.
     """
 
     hosts: dict[str, Settings] = field(default_factory=dict)
     groups: dict[str, Group] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     lenient: bool = False
+    settle: Callable[[Settings], Settings] = lambda settings: settings
     spelling: dict[str, tuple[str, Place]] = field(default_factory=dict)
 
     def add_host(self, name: str, settings: Settings, where: Place) -> None:
@@ -96,6 +103,7 @@ def resolve(declared: Declarations, source: str) -> Inventory:
         for host in group.hosts:
             memberships[host].update(dict.fromkeys((name, *ancestors[name])))
     hosts = tuple(_host(declared, name, tuple(groups), ancestors) for name, groups in memberships.items())
+    _check_sockets(declared, hosts)
     members: dict[str, set[HostId]] = {name: set() for name in (*declared.groups, ALL)}
     for host_ in hosts:
         for name in (*host_.groups, ALL):
@@ -144,6 +152,19 @@ def _above(name: str, parents: Mapping[str, list[str]], declared: Declarations) 
     return tuple(sorted(distance, key=lambda group: distance[group]))
 
 
+def _check_sockets(declared: Declarations, hosts: tuple[Host, ...]) -> None:
+    """A socket of osqueryd leads to one machine: a second host behind it would be covered by another one's answers."""
+    first: dict[Value, HostId] = {}
+    for host in hosts:
+        if host.engine != "osqueryd":
+            continue
+        if (other := first.setdefault(host.settings.get("socket", ""), host.id)) != host.id:
+            where = next((g.hosts[host.id] for g in declared.groups.values() if host.id in g.hosts), None)
+            what = f"{host.id} and {other} have one socket, but osqueryd answers for its own machine only"
+            hint = "one host with engine osqueryd; others with engine osqueryi, over SSH"
+            raise InventoryError(what, where=where, hint=hint)
+
+
 def _host(declared: Declarations, name: str, groups: tuple[str, ...], ancestors: Mapping[str, tuple[str, ...]]) -> Host:
     merged: Settings = {}
     if ALL in declared.groups and ALL not in groups:
@@ -167,12 +188,16 @@ def _host(declared: Declarations, name: str, groups: tuple[str, ...], ancestors:
                 )
             merged[key] = setting
             givers[key] = group
+    for group in sorted(groups, key=lambda group: (group != ALL, len(ancestors[group]), group)):
+        merged |= declared.groups[group].overrides
     merged |= declared.hosts[name]
+    merged = declared.settle(merged)
     values = {key: setting.value for key, setting in merged.items()}
     engine = str(values.pop("engine", DEFAULT_ENGINE))
-    if engine == "embedded" and "hives" not in values:
+    needed, what = _NEEDED.get(engine, ("", ""))
+    if needed and needed not in values:
         where = merged["engine"].where
-        raise InventoryError(f"{name}: the engine embedded needs the folder of hives", where=where, hint="hives: PATH")
+        raise InventoryError(f"{name}: the engine {engine} needs {what}", where=where, hint=f"{needed}: PATH")
     return Host(
         id=HostId(name),
         engine=engine,

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fnmatch import translate
 from typing import TYPE_CHECKING
 
-from fleetscan.errors import InventoryError
+from fleetscan.errors import InventoryError, Place
 from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.vocabulary import suggestion
 
@@ -70,11 +70,14 @@ class _Names:
 
     def matching(self, pattern: str) -> set[str]:
         """The hosts that one pattern names."""
-        if _GLOB.search(pattern):
+        if _GLOB.search(pattern) and pattern[0] != "~":
             matches = re.compile(translate(pattern.lower())).match
             return {host for name, ids in self.known.items() if matches(name) for host in ids}
         chosen: set[str] = set()
-        for name in expand_range(pattern):
+        if not pattern or pattern[0] in "~@" or " " in pattern:
+            hint = "names, groups, globs and ranges with commas between them; &pattern keeps, !pattern takes away"
+            raise InventoryError(f"--limit: {pattern!r} is no pattern", where=self.source, hint=hint)
+        for name in expand_range(pattern, Place("--limit")):
             if name.lower() not in self.known:
                 hint = suggestion(name.lower(), [*self.groups, *self.known][:_MAX_SUGGESTED])
                 raise InventoryError(f"--limit: no host or group {name!r}", where=self.source, hint=hint)

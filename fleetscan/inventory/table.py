@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING
 
 from fleetscan.errors import InventoryError, Place
-from fleetscan.inventory.ranges import expand_range
+from fleetscan.inventory.ranges import expand_range, split_port
 from fleetscan.inventory.resolve import Declarations, Group, Setting, Settings
 from fleetscan.inventory.vocabulary import NAMES, SECRETS, check_name, expand, value_of
 
@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-_HOST_COLUMNS = ("host", "name", "hostname", "computer", "computername", "fqdn")
+_HOST_COLUMNS = ("host", "name", "hostname", "computer", "computername", "fqdn", "dnshostname")
+_ODD = re.compile(r"[\s_-]+")  # between the words of a header
 _GROUP_COLUMNS = frozenset({"group", "groups"})
 _SEPARATORS = re.compile(r"[;|,\s]+")
+_BEFORE = re.compile(r"(?:[^\S\n]*\n|#TYPE [^\n]*\n)*")  # blank lines, and what PowerShell writes of the type
 _SEPARATOR_LINE = re.compile(r"sep=(.)\r?\n")  # how Excel is told what separates cells
 
 
@@ -27,15 +29,19 @@ def read_csv(text: str, path: Path, environment: Mapping[str, str]) -> Declarati
 
     Columns that are no settings are named in a note; the name of a host may stand once only.
     """
+    text = text.replace("\r\n", "\n")
+    start = _BEFORE.match(text)
+    before = start[0].count("\n") if start else 0
+    text = text[start.end() :] if start else text
     separator = _SEPARATOR_LINE.match(text)
-    before = 1 if separator else 0
+    before += 1 if separator else 0
     text = text[separator.end() :] if separator else text
     first_line = text.partition("\n")[0]
     delimiter = separator[1] if separator else max(",;\t", key=first_line.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     declared = Declarations()
     try:
-        header = [cell.strip().lower() for cell in next(reader, [])]
+        header = [_column(cell) for cell in next(reader, [])]
         name_at = _name_column(header, Place(str(path), before + 1), declared)
         for row in reader:
             if any(cell.strip() for cell in row):
@@ -47,6 +53,13 @@ def read_csv(text: str, path: Path, environment: Mapping[str, str]) -> Declarati
     if not declared.hosts:
         raise InventoryError("no hosts", where=str(path))
     return declared
+
+
+def _column(cell: str) -> str:
+    """What a header means: ``Host Name`` is ``hostname``, while settings are spelt as they are."""
+    word = cell.strip().lower()
+    joined = _ODD.sub("", word)
+    return joined if joined in _HOST_COLUMNS and word not in NAMES else word
 
 
 def _name_column(header: list[str], where: Place, declared: Declarations) -> int:
@@ -86,7 +99,10 @@ def _read_row(
         elif text and column in NAMES:
             value = value_of(column, expand(text, environment, where), where=where, folder=path.parent)
             settings[column] = Setting(value, where)
-    for host in expand_range(name, where):
+    pattern, port = split_port(name)
+    if port is not None:
+        settings.setdefault("port", Setting(value_of("port", port, where=where, folder=path.parent), where))
+    for host in expand_range(pattern, where):
         if host in declared.hosts:
             raise InventoryError(f"{host!r} stands twice", where=where)
         declared.add_host(host, settings, where)

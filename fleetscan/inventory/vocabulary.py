@@ -59,6 +59,10 @@ def expand(text: str, environment: Mapping[str, str], where: Place) -> str:
             )
         return value
 
+    if "${" in _REFERENCE.sub("", text):
+        raise InventoryError(
+            f"{text!r} holds ${{ without a name", where=where, hint="${NAME} or ${NAME:-default} of the environment"
+        )
     return _REFERENCE.sub(replace, text)
 
 
@@ -74,6 +78,8 @@ def check_name(name: str, where: Place) -> None:
 
 def value_of(name: str, text: str, *, where: Place, folder: Path) -> Single:
     """The value of setting ``name`` from its text; paths are taken from ``folder``, the inventory's own."""
+    if not text:
+        raise InventoryError(f"{name} is empty", where=where, hint="give it a value, or leave it out")
     if not text.isprintable():
         raise InventoryError(f"{name} holds a character that is none of a name: {text!a}", where=where)
     if name in PATHS:

@@ -105,7 +105,16 @@ WRONG = {
     "flag": ("vars: {agent: maybe}\n", 1, "true or false"),
     "unknown engine": ("vars: {engine: osquery}\n", 1, "try: osquery"),
     "no hives": ("hosts:\n  a: {engine: embedded}\n", 2, "hives: PATH"),
-    "hosts no list": ("hosts: 5\n", 1, "hosts must be a mapping"),
+    "hosts no list": ("hosts: 5\n", 1, "hosts must be a list or a mapping, not a text (try: hosts: [5])"),
+    "range in no list": ("hosts: 'ws-[1:5], dc1'\n", 1, "(try: hosts: ['ws-[1:5]', dc1])"),
+    "user in a name": ("hosts:\n- root@ws1\n", 2, "is no host name (try: ws1 with the setting user: root)"),
+    "port of a name": ("hosts:\n- ws1:ssh\n", 2, "port must be a number"),
+    "colons that are no address": ("hosts:\n- a:b:c\n", 2, "is no host name"),
+    "no recording": ("hosts:\n  a: {engine: recorded}\n", 2, "(try: recording: PATH)"),
+    "empty": ("hosts:\n  a: {user: ''}\n", 2, "user is empty"),
+    "empty variable": ("hosts:\n  a: {user: '${X:-}'}\n", 2, "user is empty"),
+    "no variable": ("hosts:\n  a: {user: '${NO NAME}'}\n", 2, "${NAME} or ${NAME:-default}"),
+    "one socket, two hosts": ("vars: {engine: osqueryd}\nhosts:\n- a\n- b\n", 4, "a have one socket"),
     "groups no mapping": ("groups: [a]\n", 1, "groups must be a mapping"),
     "nothing in a list": ("hosts: [a, ]\ngroups: {b: {hosts: [~]}}\n", 2, "must be a name, not nothing"),
     "backwards": ("hosts: ['ws-[9:1]']\n", 1, "runs backwards"),
@@ -130,8 +139,8 @@ WRONG = {
     "deep": ("hosts: " + "[" * 60 + "]" * 60 + "\n", 1, "levels deep"),
     "unknown alias": ("hosts: *nobody\n", 1, "nobody"),
     "alias to itself": ("hosts: &a [*a]\n", 1, "a"),
-    "control character": ("hosts: [a\x01]\n", None, "not"),
-    "empty": ("", None, "no hosts"),
+    "control character": ("hosts:\n- [a\x01]\n", 2, "U+0001 is a character that YAML does not allow"),
+    "empty file": ("", None, "no hosts"),
     "no hosts": ("groups: {a: {}}\n", None, "no hosts"),
 }
 
@@ -158,8 +167,10 @@ def test_a_file_that_is_not_there_or_not_text_is_an_error_of_the_inventory(tmp_p
         load_inventory(tmp_path / "none.yml")
     path = tmp_path / "binary.yml"
     path.write_bytes(b"hosts:\n- \xff\xfe\n")
-    with pytest.raises(InventoryError, match=r"binary\.yml:2: not UTF-8"):
+    with pytest.raises(InventoryError, match=r"binary\.yml:2: not UTF-8 \(try: save it as UTF-8\)"):
         load_inventory(path)
+    with pytest.raises(InventoryError, match=r"^-i: no inventory is named"):
+        load_inventory("")
 
 
 @given(st.text(max_size=200))
@@ -206,7 +217,7 @@ www3.corp ansible_host=10.0.0.3 ansible_ssh_common_args='-o ProxyJump=jump.corp'
 [web:vars]
 ansible_user=svc
 http_port=80
-fleetscan_engine=osqueryd
+fleetscan_site=berlin
 [all_sites:children]
 web
 """
@@ -216,13 +227,13 @@ def test_an_ansible_ini_inventory_is_imported(tmp_path: Path) -> None:
     path = write(tmp_path, INI.replace("  ; comment is a word", ""), "hosts.ini")
     inventory = load_inventory(path, {})
     assert names(inventory) == ["bare.corp", "www01.corp", "www02.corp", "www3.corp"]
-    assert dict(host(inventory, "www01.corp").settings) == {"user": "deploy", "port": 2222}
+    assert dict(host(inventory, "www01.corp").settings) == {"user": "deploy", "port": 2222, "site": "berlin"}
     assert dict(host(inventory, "www3.corp").settings) == {
         "user": "svc",
         "address": "10.0.0.3",
         "proxy_jump": "jump.corp",
+        "site": "berlin",
     }
-    assert host(inventory, "www3.corp").engine == "osqueryd"
     assert host(inventory, "www3.corp").groups == ("web", "all_sites")
     assert any("ansible_password not read" in note for note in inventory.notes)
     assert any("http_port" in note for note in inventory.notes)
@@ -313,6 +324,120 @@ def test_an_ansible_inventory_may_hold_ipv6_addresses(tmp_path: Path) -> None:
     inventory = load_inventory(path, {})
     assert names(inventory) == ["2001:db8::1", "2001:db8::2", "fe80::3%eth0"]
     assert host(inventory, "2001:db8::1").settings["port"] == 2222
+
+
+WINDOWS_BY_ANSIBLE = """
+win1 ansible_host=10.0.0.1
+[windows]
+win[1:2]
+win3:5986
+win4 ansible_connection=ssh ansible_port=2222
+[windows:vars]
+ansible_connection=winrm
+ansible_port=5986
+ansible_user="CORP\\\\svc"   # a literal of Python, as Ansible reads it
+ansible_winrm_transport=kerberos
+"""
+
+
+def test_a_port_of_winrm_is_not_taken_for_one_of_ssh(tmp_path: Path) -> None:
+    inventory = load_inventory(write(tmp_path, WINDOWS_BY_ANSIBLE, "hosts.ini"), {})
+    assert {host.id: dict(host.settings) for host in inventory} == {
+        "win1": {"address": "10.0.0.1", "user": "CORP\\svc"},
+        "win2": {"user": "CORP\\svc"},
+        "win3": {"user": "CORP\\svc"},
+        "win4": {"user": "CORP\\svc", "port": 2222},
+    }
+    assert "ansible_connection=winrm: these hosts are asked over SSH, and not at their ansible_port" in inventory.notes
+    assert host(inventory, "win1").groups == ("windows",)
+
+
+FOLDERS = {
+    "hosts.ini": "h1 ansible_user=line\nh2\n[web]\nh1\nh3\n[web:vars]\nansible_user=section\n[eu:children]\nweb\n",
+    "group_vars/all.yml": "ansible_port: 2200\nansible_user: everybody\nntp_server: x\nusers: [{name: a}]\n",
+    "group_vars/web/connection.yml": "ansible_user: folder\n",
+    "group_vars/web/secrets.yml": "$ANSIBLE_VAULT;1.1;AES256\n6231\n",
+    "group_vars/eu": "ansible_ssh_private_key_file: keys/eu\nansible_host: '{{ inventory_hostname }}.eu'\n",
+    "group_vars/nobody.yml": "ansible_user: nobody\n",
+    "group_vars/README.md": "no variables: {",
+    "host_vars/h3.yml": "---\nansible_port: 22\nansible_password: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6231\n",
+}
+
+
+def with_folders(folder: Path) -> Path:
+    for name, text in FOLDERS.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write(folder, text, name)
+    return folder / "hosts.ini"
+
+
+def test_group_vars_and_host_vars_win_as_they_do_in_ansible(tmp_path: Path) -> None:
+    inventory = load_inventory(with_folders(tmp_path), {})
+    key = str(tmp_path / "group_vars" / ".." / "keys" / "eu").replace("group_vars/../", "")
+    assert {host.id: dict(host.settings) for host in inventory} == {
+        "h1": {"user": "line", "port": 2200, "identity_file": key},
+        "h2": {"user": "everybody", "port": 2200},
+        "h3": {"user": "folder", "port": 22, "identity_file": key},
+    }
+
+
+def test_what_of_the_folders_cannot_be_read_is_said(tmp_path: Path) -> None:
+    inventory = load_inventory(with_folders(tmp_path), {})
+    assert inventory.notes == (
+        "encrypted by ansible-vault, not read: group_vars/web/secrets.yml, ansible_password",
+        f"templates are not evaluated, not read: ansible_host ({tmp_path / 'group_vars' / 'eu'}:2)",
+    )
+    write(tmp_path, "ansible_port: ssh\n", "host_vars/h2.yml")
+    with pytest.raises(InventoryError, match=r"host_vars/h2\.yml:1: port must be"):
+        load_inventory(tmp_path / "hosts.ini", {})
+    write(tmp_path, "- a list\n", "host_vars/h2.yml")
+    with pytest.raises(InventoryError, match=r"host_vars/h2\.yml:1: a mapping is expected"):
+        load_inventory(tmp_path / "hosts.ini", {})
+
+
+@pytest.mark.parametrize("name", ["hosts", "hosts.txt", "fleet.yml", "fleet.json"])
+@pytest.mark.parametrize(
+    "text",
+    ["---\nhosts: [a]\n", "# ours\n\nhosts:\n- a\n", '{"hosts": ["a"]}\n', "all:\n  hosts:\n    a:\n"],
+    ids=["marked", "ours", "JSON", "Ansible's"],
+)
+def test_yaml_is_known_by_how_it_begins(tmp_path: Path, name: str, text: str) -> None:
+    assert names(load_inventory(write(tmp_path, text, name), {})) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says"),
+    [
+        ("hosts", "[web:hosst]\nh1\n", ":1: '[web:hosst]' is no section (try: [NAME], [NAME:vars] or [NAME:children])"),
+        ("hosts", "[web\nh1\n", ":1: '[web' is no section"),
+        ("hosts", "h1 ansible_user = x\n", ":1: 'ansible_user' is no NAME=VALUE (try: no blanks around ="),
+        ("hosts", "$ANSIBLE_VAULT;1.1;AES256\n6231\n", "encrypted by ansible-vault (try: ansible-inventory -i FILE"),
+        (
+            "h.yml",
+            "all:\n  hosts: {a: }\n  childern: {}\n",
+            ":3: unknown key 'childern' (try: hosts, children or vars)",
+        ),
+        ("h.json", '{"_meta": {}, "web": {"hosts": ["a"]}}', ":1: this is what scripts give to Ansible"),
+    ],
+)
+def test_a_mistake_in_an_inventory_of_ansible_says_what_to_try(tmp_path: Path, name: str, text: str, says: str) -> None:
+    with pytest.raises(InventoryError) as caught:
+        load_inventory(write(tmp_path, text, name), {})
+    assert says in str(caught.value)
+
+
+def test_a_text_of_powershell_is_read_as_it_was_written(tmp_path: Path) -> None:
+    (tmp_path / "ad.csv").write_bytes('#TYPE X\r\n\r\n"DNSHostName";"user"\r\n"büro-1";"Jürgen"\r\n'.encode("utf-16"))
+    inventory = load_inventory(tmp_path / "ad.csv", {})
+    assert dict(host(inventory, "büro-1").settings) == {"user": "Jürgen"}
+
+
+def test_lines_before_the_header_of_a_csv_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "#TYPE X\n\nHost Name,port\nws1:2222,\nws2,ssh\n", "a.csv")
+    with pytest.raises(InventoryError, match=r"a\.csv:5: port must be"):
+        load_inventory(path, {})
+    inventory = load_inventory(write(tmp_path, "Host Name,port\nws1:2222,\nws2:2222,22\n", "a.csv"), {})
+    assert [dict(host.settings) for host in inventory] == [{"port": 2222}, {"port": 22}]
 
 
 CSVS = {

@@ -64,6 +64,12 @@ def test_the_nearest_name_is_suggested() -> None:
         select(INVENTORY, "berlni")
 
 
+@pytest.mark.parametrize("pattern", ["!", "&", "ws1,!", "~ws.*", "@failed.txt", "berlin servers", "ws1,dc[12]"])
+def test_what_is_no_pattern_is_refused_as_one(pattern: str) -> None:
+    with pytest.raises(InventoryError, match="--limit: "):
+        select(INVENTORY, pattern)
+
+
 @given(st.sampled_from(sorted(CASES)), st.sampled_from(["ws1", "berlin", "servers", "ws*"]))
 def test_exclusion_and_intersection_divide_a_selection(pattern: str, other: str) -> None:
     chosen = {host.id for host in select(INVENTORY, pattern)}
