@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import threading
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    import subprocess
+    from collections.abc import Callable, Iterator
 
 LONG = 60.0
 """Seconds after which something hangs: nothing that works takes as long, not on a machine that stands still either."""
 
 T = TypeVar("T")
+
+
+@contextmanager
+def ended_at_last(process: subprocess.Popen[str]) -> Iterator[None]:
+    """Who reads what a process says would wait for ever if that hung: after minutes it is killed, and says no more."""
+    timer = threading.Timer(5 * LONG, process.kill)
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def eventually(condition: Callable[[], object], *, seconds: float = LONG) -> bool:

@@ -15,6 +15,7 @@ import pytest
 from fleetscan.cli import plan
 from fleetscan.cli.main import main
 from fleetscan.errors import ExitCode
+from tests.patience import LONG
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "fleetscan"]
@@ -41,7 +42,7 @@ def ran(*arguments: str, **options: object) -> subprocess.CompletedProcess[str]:
     """A command in a process of its own."""
     environment = os.environ | {"COLUMNS": "200"} | dict(options.pop("env", {}))  # type: ignore[call-overload]
     return subprocess.run(  # type: ignore[call-overload,no-any-return]
-        [*COMMAND, *arguments], env=environment, stderr=subprocess.PIPE, text=True, timeout=120, check=False, **options
+        [*COMMAND, *arguments], env=environment, stderr=subprocess.PIPE, text=True, timeout=300, check=False, **options
     )
 
 
@@ -169,7 +170,7 @@ def test_reader_that_goes_away_is_no_error_message() -> None:
         ["/bin/sh", "-c", f"'{sys.executable}' -m fleetscan rules list | head -n 1"],
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=True,
     )
     assert done.stdout.count("\n") == 1
@@ -189,7 +190,7 @@ def test_closed_output_swallows_what_is_printed() -> None:
         ["/bin/sh", "-c", f"'{sys.executable}' -m fleetscan rules list >&-"],
         stderr=subprocess.PIPE,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert (done.returncode, done.stderr) == (ExitCode.CLEAN, "")
@@ -214,7 +215,7 @@ def test_query_takes_bytes_that_are_no_text() -> None:
         [*COMMAND, "query", "--hives", str(demo)],
         input=b"SELECT '\xff\0';\nSELECT 42;\n",
         capture_output=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     assert done.returncode == ExitCode.CLEAN, done.stderr
@@ -235,10 +236,9 @@ def test_interrupted_conversation_ends_without_traceback(number: signal.Signals)
         assert running.stdout is not None
         running.stdin.write("SELECT 42;\n")
         running.stdin.flush()
-        while "42" not in running.stdout.readline():
-            pass
+        assert any("42" in line for line in iter(running.stdout.readline, ""))
         running.send_signal(number)
-        _, err = running.communicate(timeout=30)
+        _, err = running.communicate(timeout=5 * LONG)
     expected = (ExitCode.USAGE, "fleetscan: interrupted; what was stored is kept\n")
     assert (running.returncode, err) == (expected if number == signal.SIGINT else (-signal.SIGTERM, ""))
 
@@ -253,7 +253,7 @@ def test_report_goes_through_a_link_and_into_a_pipe(tmp_path: Path) -> None:
     reader.start()
     ran("sweep", "-q", "--hives", "strange.reg", "--csv", "link.csv", cwd=tmp_path, stdout=subprocess.DEVNULL)
     ran("report", "--csv", "pipe", cwd=tmp_path, stdout=subprocess.DEVNULL)
-    reader.join(30)
+    reader.join(LONG)
     assert (tmp_path / "link.csv").is_symlink()
     assert (tmp_path / "pipe").is_fifo()
     assert read == [(tmp_path / "real.csv").read_text(encoding="utf-8")]

@@ -8,13 +8,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from fleetscan.errors import ExitCode
+from tests.patience import LONG, eventually
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = os.environ | {"COLUMNS": "200", "NO_COLOR": "1"}
@@ -176,17 +176,17 @@ def test_ctrl_c_leaves_a_store_that_the_next_command_reads_and_resumes(tmp_path:
         for number in range(60)
     )
     (tmp_path / "many.yml").write_text(f"hosts:\n{hosts}", encoding="utf-8")
-    command = [sys.executable, "-m", "fleetscan", "sweep", "-i", "many.yml", "--store", "s.db"]
-    with subprocess.Popen(
-        command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as running:
-        deadline = time.monotonic() + 60
-        while not (tmp_path / "s.db").exists() and time.monotonic() < deadline:
-            time.sleep(0.05)
-        time.sleep(1.0)
+    words = ["sweep", "-i", "many.yml", "--store", "s.db", "--concurrency", "2", "--log-format", "json"]
+    command, log = [sys.executable, "-m", "fleetscan", *words], tmp_path / "log"
+    with (
+        log.open("w") as errors,
+        subprocess.Popen(command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=errors) as running,
+    ):
+        assert eventually(lambda: "HostFinished" in log.read_text()), log.read_text()
         running.send_signal(signal.SIGINT)
-        _out, err = running.communicate(timeout=30)
-    assert "Traceback" not in err
+        running.wait(5 * LONG)
+    assert running.returncode == ExitCode.INCOMPLETE, log.read_text()
+    assert "Traceback" not in log.read_text()
     resumed = fleetscan("sweep", "-i", "many.yml", "--store", "s.db", "--resume", cwd=tmp_path)
     assert resumed.code == ExitCode.CLEAN, resumed.out + resumed.err
 

@@ -23,7 +23,7 @@ def fleetscan(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[
         env=os.environ | {"COLUMNS": "160", "NO_COLOR": "1"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
 

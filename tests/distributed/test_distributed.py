@@ -30,6 +30,7 @@ from fleetscan.model.snapshot import Reason, Unreachable
 from fleetscan.planner.plan import make_plan
 from fleetscan.progress import HostFinished, HostStarted, Silent
 from tests.engines.conftest import faults  # noqa: F401 - a fixture
+from tests.patience import LONG, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -49,6 +50,13 @@ pytestmark = [
     # Dask closes its event loops and sockets when it is collected, not when it is told to.
     pytest.mark.filterwarnings("ignore"),
 ]
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A slow machine is neither a scheduler that is absent nor a worker that is."""
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", "60s")
+    monkeypatch.setattr(distributed, "PATIENCE", 5 * LONG)
 
 
 def hosts(number: int, *groups: str, name: str = "h", site: str = "") -> list[Host]:
@@ -118,6 +126,7 @@ def test_hosts_of_a_site_go_to_workers_of_that_site_and_others_say_that_theirs_i
         assert status_of(results[HostId("p00")]) == status_of(results[HostId("p01")]) == missing
 
         # Who stops the sweep does not wait for the missing worker either.
+        monkeypatch.setattr(distributed, "PATIENCE", 5 * LONG)
         stop = threading.Event()
         threading.Timer(0.5, stop.set).start()
         assert list(sweep(client, hosts(3, site="paris"), stop)) == []
@@ -165,13 +174,13 @@ def test_limits_count_over_all_workers() -> None:
 
 def test_a_sweep_that_is_over_ends_on_its_workers_too(faults: Faults) -> None:  # noqa: F811 - the fixture
     silent = [replace(faults.host("silent"), id=HostId(f"s{number}")) for number in range(4)]
-    slow = Limits(concurrency=4, host_seconds=60.0, attempts=1)
+    slow = Limits(concurrency=4, host_seconds=5 * LONG, attempts=1)
     with cluster(1) as client:
         stop = threading.Event()
         threading.Timer(3.0, stop.set).start()
         began = time.monotonic()
         assert list(sweep(client, silent, stop, limits=slow)) == []
-        assert time.monotonic() - began < 6
+        assert time.monotonic() - began < LONG
         assert _at_rest(client)
 
         # The whole sweep has a deadline as well, and it is one for all workers.
@@ -183,13 +192,8 @@ def test_a_sweep_that_is_over_ends_on_its_workers_too(faults: Faults) -> None:  
 
 
 def _at_rest(client: Client) -> bool:
-    """Is no worker at work a few seconds later?"""
-    end = time.monotonic() + 8
-    while time.monotonic() < end:
-        if not any(client.run(_executing).values()):
-            return True
-        time.sleep(0.1)
-    return False
+    """Is no worker at work a little later?"""
+    return eventually(lambda: not any(client.run(_executing).values()))
 
 
 def _executing(dask_worker: Worker) -> int:
@@ -197,7 +201,6 @@ def _executing(dask_worker: Worker) -> int:
 
 
 def test_a_scheduler_that_dies_is_named_and_its_hosts_are_not_covered(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "PATIENCE", 2.0)
     words = [sys.executable, "-m", "dask", "scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard"]
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "scheduler.json"
@@ -206,23 +209,29 @@ def test_a_scheduler_that_dies_is_named_and_its_hosts_are_not_covered(monkeypatc
         )
         try:
             address = _address_in(file)
-            threading.Timer(1.0, scheduler.kill).start()
+
+            def then_it_dies(_client: Client) -> None:
+                monkeypatch.setattr(distributed, "PATIENCE", 2.0)
+                threading.Timer(1.0, scheduler.kill).start()
+
+            monkeypatch.setattr(distributed, "_check_workers", then_it_dies)
             results = list(distributed.run(PLAN, hosts(3), address, LIMITS, observer=Silent(), stop=threading.Event()))
         finally:
             scheduler.kill()
-            scheduler.wait(10)
+            scheduler.wait(LONG)
     assert [status_of(result) for result in results] == [
         Unreachable(Reason.CONNECTION, "the Dask scheduler is gone")
     ] * 3
 
 
 def _address_in(file: Path) -> str:
-    end = time.monotonic() + 30
-    while time.monotonic() < end:
+    def written() -> str:
         with suppress(OSError, ValueError):
             return str(json.loads(file.read_text())["address"])
-        time.sleep(0.1)
-    pytest.fail("no scheduler")
+        return ""
+
+    assert eventually(written), "no scheduler"
+    return written()
 
 
 def test_workers_of_another_version_are_refused_before_anything_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,6 +260,7 @@ def test_the_command_sweeps_from_the_workers_into_the_one_store(
     assert "pssigcheck.dll" in capsys.readouterr().out
 
 
-def test_a_scheduler_that_is_not_there_is_said() -> None:
+def test_a_scheduler_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", "2s")
     with pytest.raises(SettingsError, match="no Dask scheduler answers"):
         list(distributed.run(PLAN, hosts(1), "tcp://127.0.0.1:1", LIMITS, observer=Silent(), stop=threading.Event()))

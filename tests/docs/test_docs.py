@@ -79,7 +79,7 @@ def test_commands_of_a_page_print_what_the_page_shows(page: Path, checkout: Path
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
         assert done.returncode == shown.exit_code, f"{shown.command}\n{done.stdout}"

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DEEP = os.environ.get("FLEETSCAN_DEEP") == "1"
-SECONDS = 10
+SECONDS = 60
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 thorough = settings(max_examples=20_000, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 

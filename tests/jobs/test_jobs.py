@@ -25,6 +25,7 @@ from fleetscan.progress import Silent
 from fleetscan.schedule import load_jobs
 from fleetscan.store.interface import INCOMPLETE
 from fleetscan.store.sql import open_store
+from tests.patience import LONG, ended_at_last
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -227,7 +228,10 @@ def test_run_is_the_job_with_its_exit_code_and_table(fleet: Fleet) -> None:
 def test_watch_runs_jobs_reads_its_file_again_on_sighup_and_ends_on_sigterm(fleet: Fleet) -> None:
     fleet.becomes(HIJACKED)
     command = [sys.executable, "-m", "fleetscan", "watch"]
-    with subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch:
+    with (
+        subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch,
+        ended_at_last(watch),
+    ):
         assert watch.stderr is not None
         lines = iter(watch.stderr.readline, "")
         assert "job nightly: next run" in next(lines)
@@ -248,7 +252,10 @@ def watched(fleet: Fleet, settings: str, *options: str, until: str) -> list[str]
     (fleet.folder / "fleetscan.yml").write_text(settings, encoding="utf-8")
     command = [sys.executable, "-m", "fleetscan", "watch", *options]
     said = []
-    with subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch:
+    with (
+        subprocess.Popen(command, cwd=fleet.folder, stderr=subprocess.PIPE, text=True) as watch,
+        ended_at_last(watch),
+    ):
         assert watch.stderr is not None
         for line in watch.stderr:
             said.append(line)

@@ -158,7 +158,7 @@ def test_a_template_that_fails_is_a_typed_error(template: str) -> None:
 def test_syslog_over_udp_is_one_datagram_an_event() -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as server:
         server.bind(("127.0.0.1", 0))
-        server.settimeout(5)
+        server.settimeout(60)
         Syslog(name="siem", transport="udp", host="127.0.0.1", port=server.getsockname()[1]).send([NEW, NEW])
         messages = [server.recv(65536).decode() for _ in range(2)]
     assert all(RFC5424.fullmatch(message) for message in messages)

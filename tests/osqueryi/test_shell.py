@@ -48,7 +48,7 @@ def shell(hives: Path, script: str | bytes, *arguments: str) -> Said:
         input=script if isinstance(script, bytes) else script.encode(),
         capture_output=True,
         check=False,
-        timeout=60,
+        timeout=300,
         env={HIVES_VARIABLE: str(hives)},
     )
     return Said(done.stdout.decode(), done.stderr.decode(), done.returncode)

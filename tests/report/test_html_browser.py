@@ -33,6 +33,7 @@ pytestmark = pytest.mark.live
 def open_report(browser: Browser, tmp_path: Path) -> Iterator[Callable[..., Page]]:
     """Open a document's page; afterwards: no console message, no error, no request but for the file."""
     context = browser.new_context(viewport={"width": 1300, "height": 900})
+    context.set_default_timeout(180_000)
     troubles: list[str] = []
 
     def open_(document: Document, place: str = "") -> Page:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from fleetscan.errors import SettingsError
 from fleetscan.model.rule import MessageLevel
 from fleetscan.rules.load import load_rules, load_text
+from tests.patience import LONG
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def test_hostile_file_is_one_problem_with_its_place(name: str) -> None:
     text, line = HOSTILE[name]
     started = time.monotonic()
     report = load_text(text, name)
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < LONG
     assert [(problem.code, problem.level) for problem in report.problems] == [("P100", MessageLevel.ERROR)]
     assert line is None or report.problems[0].where.line == line
 
@@ -65,7 +66,7 @@ def test_file_of_10_megabytes_is_refused_unread(tmp_path: Path) -> None:
     (tmp_path / "huge.yml").write_bytes(b"title: x\n" * 1_200_000)
     started = time.monotonic()
     report = load_rules([tmp_path])
-    assert time.monotonic() - started < 2
+    assert time.monotonic() - started < LONG
     assert "larger than" in report.problems[0].text
 
 
@@ -113,7 +114,7 @@ def test_regular_expression_runs_in_bounded_time_or_is_refused(source: str) -> N
     report = load_text(text, "r.yml")
     for rule in report.rules:
         judge(rule, row("HKEY_LOCAL_MACHINE\\SOFTWARE", "v", data="a" * 50_000 + "!"))
-    assert time.monotonic() - started < 5
+    assert time.monotonic() - started < LONG
     assert report.rules or {problem.code for problem in report.problems} == {"P107"}
 
 

@@ -134,11 +134,11 @@ class Server:
     def start(self) -> None:
         """Start it and wait until it answers."""
         command = [*self.control, "-o", self.options, "start"]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=300)
 
     def stop(self, mode: str) -> None:
         """Stop it: ``fast`` as an administrator does, ``immediate`` as a crash."""
-        subprocess.run([*self.control, "-m", mode, "stop"], check=False, capture_output=True, timeout=120)
+        subprocess.run([*self.control, "-m", mode, "stop"], check=False, capture_output=True, timeout=300)
 
 
 @pytest.fixture(scope="session")
@@ -155,10 +155,10 @@ def server() -> Iterator[Server]:
     folder = Path(tempfile.mkdtemp(prefix="fleetscan-pg-"))  # short: a socket's path has at most 107 bytes
     become = _unprivileged(folder)
     initdb = [*become, str(programs / "initdb"), "-D", str(folder / "data"), "-U", "tester", "-A", "trust"]
-    subprocess.run([*initdb, "--no-sync", "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=120)
+    subprocess.run([*initdb, "--no-sync", "-E", "UTF8", "--locale=C"], check=True, capture_output=True, timeout=300)
     found = Server(
         address=f"postgresql://tester@/postgres?host={folder}",
-        control=(*become, str(programs / "pg_ctl"), "-D", str(folder / "data"), "-w", "-l", str(folder / "log")),
+        control=(*become, str(programs / "pg_ctl"), f"--pgdata={folder}/data", "-wt300", f"--log={folder}/log"),
         options=f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off -c max_connections=60",
     )
     found.start()

@@ -146,6 +146,18 @@ def test_blocks_are_counted_by_host_and_lead_to_their_hosts(store: SqlStore, fle
         store.block(BlockId(999))
 
 
+def test_the_cells_of_some_hosts_are_read_at_once_and_shared(store: SqlStore, fleet: type[Fleet]) -> None:
+    many = {f"ws-{number:04}": ALL for number in range(600)}
+    sweep = fleet.sweep(store, {**many, "c": {"s-oid": TIMEOUT}, "d": None})
+    wanted = [*map(HostId, many), HostId("c"), HostId("d"), HostId("nobody")]
+    found = store.cells(sweep, wanted)
+    assert set(found) == {*many, "c"}
+    assert len({id(found[HostId(name)]) for name in many}) == 1
+    for name in ("ws-0599", "c"):
+        assert found[HostId(name)] == tuple(store.tree(sweep, HostId(name)).values())
+    assert store.cells(sweep, ()) == {}
+
+
 def test_putting_again_changes_nothing(store: SqlStore, fleet: type[Fleet]) -> None:
     sweep = fleet.begin(store, ["a"])
     for _ in range(2):
@@ -391,7 +403,7 @@ def test_two_processes_sweep_into_one_new_store_at_once(place: str) -> None:
         subprocess.Popen([sys.executable, "-c", WRITER, place, note], stderr=subprocess.PIPE, text=True)
         for note in ("one", "two")
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0], errors
     with open_store(place, create=False) as store:
         assert sorted(sweep.note for sweep in store.sweeps()) == ["one", "two"]

@@ -75,7 +75,7 @@ def test_killed_at_any_moment(place: str, seed: int) -> None:
     with open_store(place, create=False) as store:
         finished = store.sweep(sweep).finished is not None
     if not finished:
-        subprocess.run([sys.executable, "-c", WRITER, place, sweep], check=True, capture_output=True, timeout=120)
+        subprocess.run([sys.executable, "-c", WRITER, place, sweep], check=True, capture_output=True, timeout=300)
     with open_store(place, create=False) as store:
         assert store.pending(SweepId(sweep)) == ()
         assert store.sweep(sweep).finished is not None

@@ -138,7 +138,7 @@ def test_two_processes_may_create_and_migrate_at_once(place: str) -> None:
     processes = [
         subprocess.Popen([sys.executable, "-c", program, place], stderr=subprocess.PIPE, text=True) for _ in range(2)
     ]
-    errors = [process.communicate(timeout=120)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0] * 2, errors
     with open_store(place, create=False) as store:
         assert store.verify().problems == ()

@@ -69,9 +69,9 @@ def test_a_crash_that_nobody_notices_leaves_no_record_behind_that_was_only_remem
 @pytest.mark.parametrize(
     ("setting", "words"),
     [
-        ("statement_timeout=500", "took longer than the server allows"),
+        ("statement_timeout=3000", "took longer than the server allows"),
         ("default_transaction_read_only=on", "cannot be written"),
-        ("lock_timeout=50", "another process keeps the store busy"),
+        ("lock_timeout=500", "another process keeps the store busy"),
     ],
 )
 def test_what_a_server_does_not_allow_is_said_in_one_line(
@@ -162,7 +162,7 @@ def test_sweeps_of_several_processes_stand_in_one_unbroken_chain(postgresql_plac
         )
         for name in ("one", "two", "three")
     ]
-    errors = [process.communicate(timeout=200)[1] for process in processes]
+    errors = [process.communicate(timeout=300)[1] for process in processes]
     assert [process.returncode for process in processes] == [0, 0, 0], errors
     with open_store(postgresql_place, create=False) as store:
         assert store.verify().problems == ()

@@ -176,7 +176,7 @@ def test_two_processes_may_go_on_with_one_sweep(tmp_path: Path) -> None:
             )
             for _ in "ab"
         ]
-        errors = [process.communicate(timeout=120)[1] for process in running]
+        errors = [process.communicate(timeout=300)[1] for process in running]
         assert [process.returncode for process in running] == [ExitCode.INCOMPLETE] * 2, errors
         assert store.pending(sweep) == ("broken",)
         assert store.sweep(sweep).outcome == INCOMPLETE

@@ -52,7 +52,7 @@ def test_closing_wakes_who_waits_for_more() -> None:
         waiting.join(0.1)
         assert waiting.is_alive()
         reader.close()
-        waiting.join(10)
+        waiting.join(60)
         assert not waiting.is_alive()
     assert got == [b""]
 

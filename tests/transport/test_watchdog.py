@@ -7,7 +7,7 @@ import time
 
 from fleetscan.transport.watchdog import Watchdog
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 def test_what_outlives_its_time_is_closed() -> None:
