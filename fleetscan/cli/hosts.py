@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.inventory import load_inventory, select
 from fleetscan.model.registry import HKLM
 from fleetscan.model.scope import Scope
-from fleetscan.model.snapshot import Complete
+from fleetscan.model.snapshot import Complete, jump_of
 from fleetscan.planner.plan import make_plan
 from fleetscan.progress import show_progress
 from fleetscan.report.escape import visible
@@ -137,6 +138,9 @@ def _check(args: Namespace, inventory: Inventory, engines: Callable[[str], Engin
     else:
         columns = ("host", "status", "osquery", "system", "seconds", "why")
         _print_table([tuple(line.__dict__.values()) for line in lines], columns)
+        for (jump, status), number in Counter((jump_of(line.why)[0], line.status) for line in lines).items():
+            if jump:
+                print(visible(f"jump host {jump}: {status}; {number} host{'s' * (number > 1)} behind it"))
         print(f"{sum(line.status == 'ok' for line in lines)} of {len(lines)} hosts can be asked")
     return ExitCode.CLEAN if all(line.status == "ok" for line in lines) else ExitCode.INCOMPLETE
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _MAX_DEPTH = 16  # of files that include files, as in OpenSSH
+_MAX_FILES = 1000
+_MAX_BYTES = 1024 * 1024
 _LINE = re.compile(r"(\w+)(?:\s*=\s*|\s+)(.+)")
 _COMMENT = re.compile(r"""((?:[^"#]|"[^"]*"|(?<=\S)\#)*?)\s+\#.*""")
 _BLOCKS = ("host", "match")
@@ -117,6 +119,8 @@ class _Reader:
         if depth > _MAX_DEPTH:
             raise SettingsError("files that include each other", where=str(path))
         self.read[path] = _version(path)
+        if len(self.read) > _MAX_FILES:
+            raise SettingsError(f"ssh_config includes more than {_MAX_FILES} files", where=str(path))
         self._judge(path)
         block = ""
         for number, line in enumerate(_text(path).splitlines(), 1):
@@ -167,7 +171,13 @@ class _Reader:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        if path.exists() and not path.is_file():
+            raise SettingsError("ssh_config cannot be used: not a file", where=str(path))
+        with path.open("rb") as file:
+            content = file.read(_MAX_BYTES + 1)
+        if len(content) > _MAX_BYTES:
+            raise SettingsError("ssh_config cannot be used: too large", where=str(path))
+        return content.decode("utf-8")
     except FileNotFoundError:
         return ""
     except (OSError, UnicodeError) as error:

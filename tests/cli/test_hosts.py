@@ -126,6 +126,8 @@ def test_jump_hosts_are_trusted_before_what_lies_behind_them(
     jump, _, behind = ssh_fleet.addresses
     extra = f"      proxy_jump: root@{jump}:{ssh_fleet.port}\n"
     path = str(inventory_of(ssh_fleet, tmp_path, extra))
+    assert main(["hosts", "check", "-i", path, "--limit", f"!host-{jump}"]) == ExitCode.INCOMPLETE
+    assert f"jump host [{jump}]:{ssh_fleet.port}: host key unknown; 2 hosts behind it" in capsys.readouterr().out
     limit = f"host-{behind}"
     assert main(["hosts", "trust", "-i", path, "--yes", "--limit", limit]) == ExitCode.CLEAN
     assert capsys.readouterr().out.count("pinned 1 keys") == 2

@@ -74,6 +74,8 @@ WRONG = {
     "no value, with its line": ("\n\nPort\n", "", "config:3"),
     "no value, in an included file": ("Include extra\n", "Port\n", "extra:1"),
     "an open quote": ('Include "extra\n', "", "Include"),
+    "a file without end": ("Include /dev/zero\n", "", "not a file"),
+    "a file that is too large": ("Include extra\n", "# x\n" * 300_000, "too large"),
     "a match that would be run": ("Match exec true\n  Port 7\n", "", "Match exec is not judged here"),
     "a match of this host that would be run": ("Match host ws1 exec true\n  Port 7\n", "", "Match exec"),
     "an unknown match": ("Match tagged x\n  Port 7\n", "", "Match tagged is not judged here"),
@@ -88,7 +90,7 @@ def test_what_cannot_be_used_is_said_with_its_file(home: Path, config: str, extr
     with pytest.raises(SettingsError) as caught:
         found()
     assert words in str(caught.value)
-    assert str(home / ".ssh") in str(caught.value)
+    assert str(home / ".ssh") in str(caught.value) or "/dev/zero" in str(caught.value)
 
 
 def test_a_match_of_other_hosts_is_never_run(home: Path) -> None:
