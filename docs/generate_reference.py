@@ -25,6 +25,10 @@ Every command ends with one of four exit codes:
 | 1 | findings |
 | 2 | usage or configuration: one line on standard error says what, where and what to try |
 | 3 | incomplete: no finding, but some host or scope is not covered |
+
+A bug of fleetscan itself ends with one line, too. With `FLEETSCAN_DEBUG=1` in the environment every command also prints
+the traceback of an error, that of a host that ended with `internal error`, and what libraries log: what a bug report
+needs.
 """
 
 

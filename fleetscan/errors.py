@@ -64,7 +64,7 @@ class SettingsError(FleetscanError):
 class InventoryError(SettingsError):
     """The inventory cannot be used."""
 
-    usual_hint = "compare with inventory/example-ssh.yml, or read docs/reference/formats.md"
+    usual_hint = "compare with inventory/example-ssh.yml, or read docs/reference/inventory.md"
 
 
 class ApprovalError(SettingsError):

@@ -153,12 +153,13 @@ def _above(name: str, parents: Mapping[str, list[str]], declared: Declarations) 
 
 
 def _check_sockets(declared: Declarations, hosts: tuple[Host, ...]) -> None:
-    """A socket of osqueryd leads to one machine: a second host behind it would be covered by another one's answers."""
-    first: dict[Value, HostId] = {}
+    """A socket of osqueryd leads to one machine: a second host would be covered by the first one's answers."""
+    first: dict[tuple[Value, Value], HostId] = {}
     for host in hosts:
         if host.engine != "osqueryd":
             continue
-        if (other := first.setdefault(host.settings.get("socket", ""), host.id)) != host.id:
+        settings = host.settings  # each site has a worker of its own, which is another machine
+        if (other := first.setdefault((settings.get("socket", ""), settings.get("site", "")), host.id)) != host.id:
             where = next((g.hosts[host.id] for g in declared.groups.values() if host.id in g.hosts), None)
             what = f"{host.id} and {other} have one socket, but osqueryd answers for its own machine only"
             hint = "one host with engine osqueryd; others with engine osqueryi, over SSH"
