@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -133,6 +134,33 @@ def test_a_jump_host_may_be_reached_through_a_command(ssh_fleet: Fleet, home: Pa
     engine = OsqueryiEngine(SshTransport(Credentials({})))
     answer = engine.ask(host, [WHO], deadline=time.monotonic() + 20).answers["who"]
     assert answer == Answered(({"data": f"Rechner ü {behind}"},))
+
+
+def test_openssh_itself_may_be_the_command(ssh_fleet: Fleet, home: Path) -> None:
+    gate, folder = ssh_fleet.addresses[1], ssh_fleet.folder
+    configure(
+        home,
+        f"Host *\n  ProxyCommand ssh -F none -i {folder}/id_ed25519 -o UserKnownHostsFile={folder}/known_hosts"
+        f" -o IdentityAgent=none -p {ssh_fleet.port} -W [%h]:%p {USER}@{gate}\n",
+    )
+    assert ask(ssh_fleet) == Answered(({"data": f"Rechner ü {ssh_fleet.addresses[0]}"},))
+
+
+def test_many_at_once_get_in_nobodys_way(ssh_fleet: Fleet, home: Path) -> None:
+    marker = f"many-{home.name}"
+    configure(home, f"Host *\n  ProxyCommand {RELAY} {marker}\n")
+    engine = OsqueryiEngine(SshTransport(Credentials({})))
+
+    def one(number: int) -> Answer:
+        address = ssh_fleet.addresses[number % len(ssh_fleet.addresses)]
+        host = ssh_fleet.host(address, user=USER, connect_timeout=120.0)
+        return engine.ask(host, [WHO], deadline=time.monotonic() + 180).answers["who"]
+
+    with ThreadPoolExecutor(12) as pool:
+        answers = list(pool.map(one, range(24)))
+    expected = [ssh_fleet.addresses[number % len(ssh_fleet.addresses)] for number in range(24)]
+    assert answers == [Answered(({"data": f"Rechner ü {address}"},)) for address in expected]
+    assert is_gone(marker)
 
 
 FAULTS = {
