@@ -85,7 +85,7 @@ def run(args: Namespace) -> ExitCode:
     _print(told, args, found, f"Sweep {sweep.id} compared with {_words(base)}")
     if any(line.counts for line in told):
         return ExitCode.FINDINGS
-    return ExitCode.INCOMPLETE if found.gaps or found.asked_once else ExitCode.CLEAN
+    return ExitCode.CLEAN if found.is_complete else ExitCode.INCOMPLETE
 
 
 def _rules(args: Namespace) -> LoadReport:

@@ -39,7 +39,9 @@ if TYPE_CHECKING:
 
 _PAIRS_KEPT = 1024
 _BATCH = 200
-"""Hosts whose blind spots are read together."""
+"""Hosts whose blind spots and whole answers are read together."""
+_ANSWERS_KEPT = 500
+"""Decoded parts of whole answers that are remembered, before all are forgotten."""
 
 Outlooks = Mapping["HostId", Outlook]
 Found = tuple[tuple["Graded", ...], tuple[tuple["Entity", str], ...]]
@@ -204,25 +206,25 @@ def diffs(comparer: Comparer, sides: Sides, outlooks: tuple[Outlooks, Outlooks])
     )
     hosts = ((host, tuple(found)) for host, found in groupby(cells, key=attrgetter("host")))
     users = _user_scopes(store, (sides.base, sides.sweep))
+    judge = comparer.judge.anew()
     while batch := dict(islice(hosts, _BATCH)):
         pasts = {host: sides.golden or host for host in batch}
         before = _Said(sides.base, outlooks[0], store.blind_spots(sides.base, tuple(set(pasts.values()))))
         after = _Said(sides.sweep, outlooks[1], store.blind_spots(sides.sweep, tuple(batch)))
-        # Of its own for each batch: what it remembers of whole answers is forgotten with it.
-        judge = Judge(store, comparer.judge.known, comparer.judge.find_hits, comparer.judge.detections)
+        found: dict[HostId, HostDiff] = {}
         for host, changed in batch.items():
             whole = _Whole.of(changed, users)
             old = _partial(comparer.judge, before, pasts[host], [one.before for one in changed if one.before], whole)
             new = _partial(comparer.judge, after, host, [one.after for one in changed if one.after], whole)
-            found = comparer.compare(host, old, new)
-            if any(map(_is_one_sided, found.changes)):
-                # That a listing was cut shows beside its counter and the other view, which need not have changed.
-                found = comparer.compare(
-                    host,
-                    _whole_answer(judge, before, pasts[host]),
-                    _whole_answer(judge, after, host),
-                )
-            yield found
+            found[host] = comparer.compare(host, old, new)
+        if moved := [host for host, one in found.items() if any(map(_is_one_sided, one.changes))]:
+            # That a listing was cut shows beside its counter and the other view, which need not have changed.
+            olds = _whole_answers(judge, before, [pasts[host] for host in moved])
+            news = _whole_answers(judge, after, moved)
+            found |= {host: comparer.compare(host, olds[pasts[host]], news[host]) for host in moved}
+            if judge.remembers > _ANSWERS_KEPT:
+                judge = comparer.judge.anew()
+        yield from found.values()
 
 
 def _is_one_sided(change: Graded) -> bool:
@@ -230,9 +232,18 @@ def _is_one_sided(change: Graded) -> bool:
     return change.change.entity.kind in TWINNED and None in (change.change.before, change.change.after)
 
 
-def _whole_answer(judge: Judge, said: _Said, host: HostId) -> HostGroup:
-    cells = tuple(judge.store.tree(said.sweep, host).values())
-    return judge.group((host,), said.outlooks.get(host) or Outlook(), cells, said.blind.get(host, ()))
+def _whole_answers(judge: Judge, said: _Said, hosts: Sequence[HostId]) -> Mapping[HostId, HostGroup]:
+    """What is known of each host by all of its cells; hosts with the same answer share it."""
+    cells = judge.store.cells(said.sweep, tuple(dict.fromkeys(hosts)))
+    made: dict[tuple[object, ...], HostGroup] = {}
+    found: dict[HostId, HostGroup] = {}
+    for host in hosts:
+        outlook, spots, own = said.outlooks.get(host) or Outlook(), said.blind.get(host, ()), cells.get(host, ())
+        key = id(own), outlook, spots
+        if key not in made:
+            made[key] = judge.covered((host,), outlook, own, spots)
+        found[host] = made[key]
+    return found
 
 
 def _user_scopes(store: Store, sweeps: Iterable[SweepId]) -> frozenset[str]:

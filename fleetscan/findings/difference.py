@@ -38,8 +38,15 @@ class Difference:
     gaps: tuple[Gap, ...] = ()
     first_seen: tuple[HostId, ...] = ()
     no_longer_listed: tuple[HostId, ...] = ()
-    asked_once: tuple[tuple[str, str], ...] = ()
-    """Scopes that only one of the sweeps asked for: their text, and what the other side says, ``not asked``."""
+    first_asked: tuple[str, ...] = ()
+    """Scopes, as text, that only the newer sweep asked for: new rules, about which the past says nothing."""
+    no_longer_asked: tuple[str, ...] = ()
+    """Scopes, as text, that only the older sweep asked for: what is there now is unknown."""
+
+    @property
+    def is_complete(self) -> bool:
+        """Does the newer sweep speak of all that the older one knew?"""
+        return not (self.gaps or self.no_longer_asked)
 
 
 def difference(
@@ -65,6 +72,7 @@ def difference(
         for one in diffs(comparer, Sides(base=base.sweep, sweep=sweep.id, golden=golden, hosts=chosen), outlooks)
         if one.changes or one.gaps
     )
+    then, today = (dict(store.plan(one).scopes) for one in (base.sweep, sweep.id))
     return Difference(
         changes=tuple(host_changes(found)),
         fleet_changes=fleet_changes(
@@ -73,7 +81,8 @@ def difference(
         gaps=(*_entity_gaps(found), *fleet.gaps()),
         first_seen=fleet.first_seen if fleet.by_past else (),
         no_longer_listed=fleet.no_longer_listed if fleet.by_past else (),
-        asked_once=tuple(_asked_once(store, base, sweep)),
+        first_asked=_only_in(today, then),
+        no_longer_asked=_only_in(then, today),
     )
 
 
@@ -210,9 +219,5 @@ def _entity_gaps(diffs: Iterable[HostDiff]) -> Iterator[Gap]:
             yield Gap(host=found.host, reason=reason, entity=entity)
 
 
-def _asked_once(store: Store, base: Baseline, sweep: Sweep) -> Iterator[tuple[str, str]]:
-    then, now = (dict(store.plan(one).scopes) for one in (base.sweep, sweep.id))
-    for scope in sorted(then.keys() - now.keys()):
-        yield then[scope] or scope, "sweep: not asked"
-    for scope in sorted(now.keys() - then.keys()):
-        yield now[scope] or scope, "baseline: not asked"
+def _only_in(scopes: Mapping[str, str], others: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(scopes[scope] or scope for scope in sorted(scopes.keys() - others.keys()))

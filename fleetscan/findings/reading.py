@@ -111,6 +111,7 @@ class Judge:
     _rows: dict[BlockId, tuple[RegistryRow, ...]] = field(default_factory=dict)
     _units: dict[BlockId | None, Units] = field(default_factory=dict)
     _blocks: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
+    _machines: dict[tuple[object, ...], tuple[Judged, ...]] = field(default_factory=dict)
     _indexes: dict[tuple[object, ...], EntityIndex] = field(default_factory=dict)
     _hits: dict[tuple[str, BlockId], tuple[RuleHit, ...]] = field(default_factory=dict)
 
@@ -206,21 +207,48 @@ class Judge:
         hidden = tuple(spot.key for spot in spots if spot.kind != LINK)
         return HostGroup(hosts, outlook, cells, found, hits, coverage_of(cells, found, hidden))
 
+    def covered(
+        self, hosts: tuple[HostId, ...], outlook: Outlook, cells: tuple[Cell, ...], spots: tuple[BlindSpot, ...]
+    ) -> HostGroup:
+        """Hosts with one whole answer and what it covers; no rule is tried, and what is not hidden is not indexed."""
+        found = self.decoded(cells, outlook)
+        table = (
+            with_blind_spots(index(found), spots, outlook.facts, known=self.known)
+            if spots
+            else EntityIndex(found, {}, {})
+        )
+        hidden = tuple(spot.key for spot in spots if spot.kind != LINK)
+        return HostGroup(hosts, outlook, cells, table, (), coverage_of(cells, table, hidden))
+
+    def anew(self) -> Judge:
+        """The same judge with nothing remembered."""
+        return Judge(self.store, self.known, self.find_hits, self.detections)
+
+    @property
+    def remembers(self) -> int:
+        """How many decoded parts of answers are in memory."""
+        return len(self._blocks) + len(self._machines)
+
     def index_of(self, cells: tuple[Cell, ...], outlook: Outlook) -> EntityIndex:
         """All judged entities of the domain scopes among the cells."""
         used = [cell for cell in cells if cell.scope_id in SCOPES or is_detection(cell.scope_id)]
-        key = (outlook, *((cell.scope_id, cell.block, cell.unproven) for cell in used))
+        key = _alike(used, outlook)
         if key not in self._indexes:
-            machine = [
-                one
-                for cell in cells
-                if cell.scope_id in SCOPES and cell.scope_id not in USERS
-                for one in self._judged((cell,), outlook)
-            ]
-            users = self._judged(tuple(cell for cell in cells if cell.scope_id in USERS), outlook)
             told = (row for cell in used if is_detection(cell.scope_id) for row in self.rows(cell.block))
-            self._indexes[key] = index((*machine, *missing_twins(machine), *users, *detection_entities(told)))
+            self._indexes[key] = index((*self.decoded(cells, outlook), *detection_entities(told)))
         return self._indexes[key]
+
+    def decoded(self, cells: tuple[Cell, ...], outlook: Outlook) -> tuple[Judged, ...]:
+        """What a whole answer says of the machine, which many hosts share, and of its users."""
+        users = self._judged(tuple(cell for cell in cells if cell.scope_id in USERS), outlook)
+        return (*self._machine([cell for cell in cells if cell.scope_id in SCOPES.keys() - USERS], outlook), *users)
+
+    def _machine(self, cells: list[Cell], outlook: Outlook) -> tuple[Judged, ...]:
+        key = _alike(cells, outlook)
+        if key not in self._machines:
+            found = [one for cell in cells for one in self._judged((cell,), outlook)]
+            self._machines[key] = (*found, *missing_twins(found))
+        return self._machines[key]
 
     def _judged(self, cells: tuple[Cell, ...], outlook: Outlook) -> tuple[Judged, ...]:
         key = (outlook, *((cell.block, cell.unproven) for cell in cells))
@@ -277,6 +305,11 @@ class Judge:
             decode(rows, outlook.facts, unproven=unproven, known=self.known), outlook.facts, known=self.known
         )
         return index(tuple(one for one in found if one.entity.keys))
+
+
+def _alike(cells: Iterable[Cell], outlook: Outlook) -> tuple[object, ...]:
+    """What must be equal for two hosts to have the same entities."""
+    return (outlook, *((cell.scope_id, cell.block, cell.unproven) for cell in cells))
 
 
 def coverage_of(cells: tuple[Cell, ...], found: EntityIndex, hidden: tuple[str, ...] = ()) -> Coverage:

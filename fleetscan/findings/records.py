@@ -112,7 +112,7 @@ def change_records(assessment: Assessment, base: str) -> Iterator[ChangeRecord]:
 
 def _changes(one: HostChange, base: str) -> Iterator[ChangeRecord]:
     graded = one.graded
-    details = {"severity": str(graded.severity), "what": graded.what}  # nothing of one host: equal changes are kept once
+    details = {"severity": str(graded.severity), "what": graded.what}  # nothing of one host: equal ones are kept once
     entity = graded.change.entity
     attributes = [(attribute.name, attribute.old, attribute.new) for attribute in graded.change.attributes]
     for name, old, new in attributes or [("", None, None)]:

@@ -74,7 +74,8 @@ def lines(found: Difference, *, folded: bool) -> tuple[Line, ...]:
         *(Line(host, Severity.INFO, FIRST_SEEN, "host", host) for host in found.first_seen if not folded),
         *(Line(host, Severity.INFO, NO_LONGER_LISTED, "host", host) for host in found.no_longer_listed if not folded),
         *map(_gap, found.gaps),
-        *_asked_once(found, folded=folded),
+        *(_scope(text, "sweep: not asked") for text in found.no_longer_asked if not folded),
+        *(_scope(text, "baseline: not asked") for text in found.first_asked if not folded),
     )
 
 
@@ -130,15 +131,8 @@ def _gap(gap: Gap) -> Line:
     )
 
 
-def _asked_once(found: Difference, *, folded: bool) -> Iterator[Line]:
-    if folded:
-        for reason in sorted({reason for _, reason in found.asked_once}):
-            count = sum(1 for _, other in found.asked_once if other == reason)
-            text = f"{count} scope{'' if count == 1 else 's'} (--json names them)"
-            yield Line(_EVERY_HOST, Severity.INFO, NOT_COMPARABLE, "scope", text, why=reason, label=text)
-        return
-    for text, reason in found.asked_once:
-        yield Line(_EVERY_HOST, Severity.INFO, NOT_COMPARABLE, "scope", text, why=reason)
+def _scope(text: str, why: str) -> Line:
+    return Line(_EVERY_HOST, Severity.INFO, NOT_COMPARABLE, "scope", text, why=why)
 
 
 def table(shown: Sequence[Line], found: Difference, *, left: int) -> Iterator[str]:
@@ -158,6 +152,12 @@ def table(shown: Sequence[Line], found: Difference, *, left: int) -> Iterator[st
         if hosts:
             more = f" and {len(hosts) - _NAMES} more (--json names them)" if len(hosts) > _NAMES else ""
             yield f"{title}: {', '.join(map(visible, hosts[:_NAMES]))}{more}"
+    for count, told in (
+        (len(found.no_longer_asked), "no longer asked, so what is there now is unknown"),
+        (len(found.first_asked), "asked for the first time, so there is nothing to compare with"),
+    ):
+        if count:
+            yield f"{told}: {count} scope{'' if count == 1 else 's'} (--json names them)"
 
 
 def _told(line: Line) -> str:

@@ -289,6 +289,10 @@ class Store(Protocol):
         """The cells of one host by scope id; empty if it has no result."""
         ...
 
+    def cells(self, sweep: SweepId, hosts: Sequence[HostId]) -> Mapping[HostId, tuple[Cell, ...]]:
+        """The cells of some hosts by scope id; hosts with the same answer have one and the same object."""
+        ...
+
     def trees(self, sweep: SweepId) -> Iterator[DistinctTree]:
         """Every distinct tree with the hosts that have it: the fleet, each thing once."""
         ...

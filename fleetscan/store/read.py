@@ -30,6 +30,7 @@ from fleetscan.store.interface import (
     Sweep,
     SweepId,
 )
+from fleetscan.store.write import chunks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -82,6 +83,17 @@ FROM cell c JOIN scope p ON p.id = c.scope JOIN status t ON t.id = c.status
 WHERE c.tree IN (SELECT r.tree FROM result r WHERE r.sweep = :sweep)
 ORDER BY c.tree, p.scope_id
 """
+
+_TREES = text("""
+SELECT h.name, r.tree FROM result r JOIN host h ON h.id = r.host
+WHERE r.sweep = :sweep AND r.tree IS NOT NULL AND h.name IN :hosts
+""").bindparams(bindparam("hosts", expanding=True))
+
+_TREE_CELLS = text("""
+SELECT c.tree, p.scope_id, t.record, c.block
+FROM cell c JOIN scope p ON p.id = c.scope JOIN status t ON t.id = c.status
+WHERE c.tree IN :trees ORDER BY c.tree, p.scope_id
+""").bindparams(bindparam("trees", expanding=True))
 
 _BLOCK = text("SELECT sha256, content FROM block WHERE id = :block")  # read by the thousand: past the compiler
 
@@ -232,6 +244,20 @@ class Reader:
         with self.at(sweep) as (connection, number):
             rows = connection.execute(query, {"sweep": number, "host": host}).all()
         return {scope_id: _cell(scope_id, record, block) for scope_id, record, block in rows}
+
+    def cells(self, sweep: SweepId, hosts: Sequence[HostId]) -> Mapping[HostId, tuple[Cell, ...]]:
+        """The cells of some hosts; each distinct tree is read once."""
+        with self.at(sweep) as (connection, number):
+            trees: dict[HostId, int] = {}
+            for part in chunks(hosts):
+                rows = connection.execute(_TREES, {"sweep": number, "hosts": list(part)})
+                trees |= {HostId(name): tree for name, tree in rows}
+            found: dict[int, tuple[Cell, ...]] = {}
+            for part in chunks(sorted(set(trees.values()))):
+                rows = connection.execute(_TREE_CELLS, {"trees": list(part)})
+                for tree, cells in groupby(rows, key=itemgetter(0)):
+                    found[tree] = tuple(_cell(scope_id, record, block) for _, scope_id, record, block in cells)
+        return {host: found.get(tree, ()) for host, tree in trees.items()}
 
     def trees(self, sweep: SweepId) -> Iterator[DistinctTree]:
         """Every distinct tree with the hosts that have it."""

@@ -127,6 +127,10 @@ class SqlStore:
         """See interface."""
         return self._reader.tree(sweep, host)
 
+    def cells(self, sweep: SweepId, hosts: Sequence[HostId]) -> Mapping[HostId, tuple[Cell, ...]]:
+        """See interface."""
+        return self._reader.cells(sweep, hosts)
+
     def trees(self, sweep: SweepId) -> Iterator[DistinctTree]:
         """See interface."""
         return self._reader.trees(sweep)

@@ -145,19 +145,33 @@ def test_a_value_that_a_rule_asks_for_is_compared_and_graded(
     assert "key (certain, added since the baseline)" in text
 
 
-def test_scopes_that_one_sweep_did_not_ask_make_it_incomplete(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(
+    ("before", "after", "code", "told", "why"),
+    [
+        ((), (RUN,), 0, "asked for the first time, so there is nothing to compare with", "baseline: not asked"),
+        ((RUN,), (), 3, "no longer asked, so what is there now is unknown", "sweep: not asked"),
+    ],
+    ids=["a new rule is no gap in what was known", "a rule that is gone is"],
+)
+def test_scopes_that_only_one_sweep_asked(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    before: tuple[Scope, ...],
+    after: tuple[Scope, ...],
+    code: int,
+    told: str,
+    why: str,
 ) -> None:
     place = str(tmp_path / "store.db")
     with open_store(place) as store:
-        put_values(store, 0, Answers((), ()))
-        put_values(store, 1, Answers((), (RUN,)))
-    code, text = run(capsys, "--store", place)
-    assert code == 3
-    assert "1 scope (--json names them)" in text
+        put_values(store, 0, Answers((), before))
+        put_values(store, 1, Answers((), after))
+    found, text = run(capsys, "--store", place)
+    assert found == code
+    assert text.splitlines()[1:] == ["nothing changed", f"{told}: 1 scope (--json names them)"]
     _, lines = run(capsys, "--store", place, "--json")
     [record] = map(json.loads, lines.splitlines())
-    assert (record["entity"], record["why"]) == (RUN.text, "baseline: not asked")
+    assert (record["entity"], record["why"]) == (RUN.text, why)
 
 
 def test_hosts_of_one_side_are_in_every_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
