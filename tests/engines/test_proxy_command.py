@@ -22,6 +22,7 @@ from fleetscan.model.snapshot import Reason
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
 from fleetscan.transport.credentials import Credentials
 from fleetscan.transport.ssh import SshTransport
+from tests.patience import LONG, eventually
 
 if TYPE_CHECKING:
     from tests.doubles.sshd import Fleet
@@ -56,7 +57,7 @@ def configure(home: Path, text: str) -> None:
     path.chmod(0o600)
 
 
-def ask(fleet: Fleet, *statements: Statement, seconds: float = 20.0, connect_timeout: float = 20.0) -> Answer:
+def ask(fleet: Fleet, *statements: Statement, seconds: float = 2 * LONG, connect_timeout: float = LONG) -> Answer:
     host = fleet.host(fleet.addresses[0], user=USER, connect_timeout=connect_timeout)
     engine = OsqueryiEngine(SshTransport(Credentials({})))
     wanted = statements or (WHO,)
@@ -73,11 +74,8 @@ def running(marker: str) -> list[int]:
     return found
 
 
-def is_gone(marker: str, seconds: float = 5.0) -> bool:
-    end = time.monotonic() + seconds
-    while running(marker) and time.monotonic() < end:
-        time.sleep(0.05)
-    return not running(marker)
+def is_gone(marker: str) -> bool:
+    return eventually(lambda: not running(marker))
 
 
 def test_a_host_is_asked_through_the_command_and_nothing_is_left_of_it(ssh_fleet: Fleet, home: Path) -> None:
@@ -111,11 +109,7 @@ def test_descriptors_and_processes_do_not_pile_up(ssh_fleet: Fleet, home: Path) 
     configure(home, "Host *\n  ProxyCommand false\n")
     for _ in range(5):
         assert isinstance(ask(ssh_fleet), Failed)
-    end = time.monotonic() + 10
-    while descriptors() > before and time.monotonic() < end:  # threads of other tests may still be closing
-        time.sleep(0.05)
-    assert descriptors() <= before
-    assert zombies() <= ended
+    assert eventually(lambda: descriptors() <= before and zombies() <= ended)
 
 
 def test_what_the_command_complains_about_does_not_stop_it(ssh_fleet: Fleet, home: Path) -> None:
@@ -132,7 +126,7 @@ def test_a_jump_host_may_be_reached_through_a_command(ssh_fleet: Fleet, home: Pa
     configure(home, f"Host {jump}\n  ProxyCommand {RELAY}\nHost *\n  ProxyCommand false\n")
     host = ssh_fleet.host(behind, proxy_jump=f"{USER}@{jump}:{ssh_fleet.port}", user=USER)
     engine = OsqueryiEngine(SshTransport(Credentials({})))
-    answer = engine.ask(host, [WHO], deadline=time.monotonic() + 20).answers["who"]
+    answer = engine.ask(host, [WHO], deadline=time.monotonic() + 2 * LONG).answers["who"]
     assert answer == Answered(({"data": f"Rechner ü {behind}"},))
 
 
@@ -226,16 +220,14 @@ def test_a_command_that_is_killed_in_the_middle_is_a_broken_connection(ssh_fleet
     configure(home, f"Host *\n  ProxyCommand {RELAY} {marker}\n")
 
     def kill() -> None:
-        end = time.monotonic() + 10
-        while not running(marker) and time.monotonic() < end:
-            time.sleep(0.05)
+        eventually(lambda: running(marker))
         time.sleep(2.0)
         for pid in running(marker):
             os.kill(pid, 9)
 
     killer = threading.Thread(target=kill)
     killer.start()
-    answer = ask(ssh_fleet, WHO, SLOW, seconds=30.0)
+    answer = ask(ssh_fleet, WHO, SLOW)
     killer.join()
     assert isinstance(answer, Failed)
     assert answer.reason in (Reason.TRUNCATED, Reason.CONNECTION, Reason.TIMEOUT, Reason.AUTH)
@@ -249,13 +241,10 @@ def test_ctrl_c_ends_the_command_too(ssh_fleet: Fleet, home: Path) -> None:
     words = [sys.executable, "-m", "fleetscan", "hosts", "check", "-i", f"root@{ssh_fleet.addresses[0]},"]
     process = subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 30
-        while not running(str(script)) and time.monotonic() < end:
-            time.sleep(0.05)
-        assert running(str(script))
+        assert eventually(lambda: running(str(script)))
         process.send_signal(signal.SIGINT)
-        process.wait(20)
+        process.wait(2 * LONG)
     finally:
         process.kill()
-        process.wait(10)
+        process.wait(LONG)
     assert is_gone(str(script))

@@ -21,6 +21,7 @@ from fleetscan.transport.failure import TransportError
 from fleetscan.transport.ssh import SshTransport
 from tests.doubles.asking_server import asking_server, bare_server
 from tests.doubles.fault_server import fault_server, raw_server
+from tests.patience import LONG, eventually
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -182,18 +183,16 @@ def test_the_agent_is_never_forwarded(ssh_fleet: Fleet, tmp_path: Path, monkeypa
     socket_path = tmp_path / "agent"
     agent = subprocess.Popen(["ssh-agent", "-D", "-a", str(socket_path)], stdout=subprocess.DEVNULL)
     try:
-        end = time.monotonic() + 10
-        while not socket_path.exists() and time.monotonic() < end:
-            time.sleep(0.02)
+        assert eventually(socket_path.exists)
         monkeypatch.setenv("SSH_AUTH_SOCK", str(socket_path))
         (tmp_path / "config").write_text("Host *\n  ForwardAgent yes\n  ForwardX11 yes\n")
         host = ssh_fleet.host(ssh_fleet.addresses[0], ssh_config=str(tmp_path / "config"), agent=True)
-        limit = time.monotonic() + 30
+        limit = time.monotonic() + 2 * LONG
         with SshTransport(Credentials({})).connect(resolve(host), deadline=limit) as connection:
             said = connection.run("echo agent:$SSH_AUTH_SOCK display:$DISPLAY", b"", deadline=limit, max_bytes=1000)
     finally:
         agent.terminate()
-        agent.wait(5)
+        agent.wait(LONG)
     assert said.stdout == b"agent: display:\n"
 
 
