@@ -69,7 +69,7 @@ def _removed(change: Change, verdict: Verdict | None, *, new_release: bool) -> G
         severity = Severity.MEDIUM
         if new_release:
             severity, why = Severity.LOW, "gone with the change of the Windows release"
-    elif change.entity.kind == "oid_other" and not new_release:
+    elif change.entity.kind == "oid_other" and change.entity.get("dll") and not new_release:
         severity, why = _UNJUDGED["oid_other"], "a function of the OID tree is gone since the baseline"
     elif verdict is not None and not verdict.is_fine:
         severity, why = Severity.INFO, f"gone since the baseline; it was: {verdict.why}"
@@ -78,7 +78,7 @@ def _removed(change: Change, verdict: Verdict | None, *, new_release: bool) -> G
 
 def _modified(change: Change, before: Verdict | None, after: Verdict) -> Graded:
     what = What.REPLACED if change.kind is ChangeKind.REPLACED else What.CHANGED
-    if after.kind is VerdictKind.NOT_JUDGED or (change.entity.kind == "oid_other" and after.is_fine):
+    if after.kind is VerdictKind.NOT_JUDGED or _is_other_function(change, before, after):
         severity = _UNJUDGED.get(change.entity.kind, Severity.LOW)
     elif after.is_fine:
         severity = _between_known(change, before)
@@ -88,6 +88,22 @@ def _modified(change: Change, before: Verdict | None, after: Verdict) -> Graded:
             severity = max(severity, Severity.HIGH)
         what = after.what if after.what is not What.NEW else what
     return Graded(change=change, what=what, severity=severity, why=f"{moved(change)}; {after.why}")
+
+
+def _is_other_function(change: Change, before: Verdict | None, after: Verdict) -> bool:
+    """Does a function of the OID tree load something else than before, of which all that is known is that it is usual?
+
+    It does not where a strange one is put right, and where the same DLL is named with its folder or without.
+    """
+    if change.entity.kind != "oid_other" or not after.is_fine or (before is not None and not before.is_fine):
+        return False
+    if not any(side is not None and side.get("dll") for side in (change.before, change.after)):
+        return False  # nothing is loaded
+    return any(one.name != "dll" or not _same_file(one.old, one.new) for one in change.attributes)
+
+
+def _same_file(old: str | None, new: str | None) -> bool:
+    return (old or "").rpartition("\\")[2] == (new or "").rpartition("\\")[2]
 
 
 def moved(change: Change) -> str:

@@ -87,6 +87,9 @@ def _other_function(entity: Entity, context: Context) -> Verdict:
         return verdicts.incomplete(entity, Severity.LOW)
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
+    if not entity.get("dll"):
+        why = "names no DLL: nothing is loaded"
+        return Verdict(kind=VerdictKind.LIKELY, what=What.STOCK, severity=Severity.INFO, why=why)
     if names_usual_dlls(entity, context.known):
         why = "names only DLLs that stock functions of the OID tree name; which rows are stock is not confirmed"
         return Verdict(kind=VerdictKind.LIKELY, what=What.STOCK, severity=Severity.INFO, why=why)

@@ -44,6 +44,8 @@ class Fact:
     app_args: str = ""
     windows_versions: tuple[str, ...] = ("any",)
     requires: tuple[str, ...] = ()
+    may_be_absent: bool = False
+    """Part of Windows, and missing on hosts that are sound."""
     vendor: str = ""
     confirmed: bool = False
     """False: an inference, which explains and never suppresses."""
@@ -58,7 +60,11 @@ class Fact:
     @property
     def is_stock(self) -> bool:
         """Confirmed, and there on every host of its release: its absence means something."""
-        return self.confirmed and not self.requires and self.is_windows
+        return self.confirmed and not self.requires and not self.may_be_absent and self.is_windows
+
+    def is_stock_in(self, place: str) -> bool:
+        """The same for one function set or step of the entry."""
+        return self.is_stock and place not in self.optional_functions
 
     def accepts_path(self, token: str, *, view: str = "", step: str = "", releases: frozenset[str]) -> bool:
         """Is this where the entry's DLL is registered? ``step`` may have a DLL of its own."""
@@ -192,6 +198,7 @@ def _fact(entry: object, name: str) -> Fact:
         app_args=_text(entry, "app_args"),
         windows_versions=tuple(map(str, entry.get("windows_versions") or ("any",))),
         requires=tuple(map(str, entry.get("requires") or ())),
+        may_be_absent=bool(entry.get("may_be_absent")),
         vendor=_text(entry, "vendor"),
         confirmed=entry.get("confidence") == "verified",
         note=_text(entry, "note"),

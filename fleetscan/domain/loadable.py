@@ -11,7 +11,7 @@ from fleetscan.model.finding import Severity
 from fleetscan.model.registry import DEFAULT_VALUE, fold
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Container, Mapping
 
     from fleetscan.domain.keys import Node
     from fleetscan.model.registry import RegistryRow
@@ -47,7 +47,7 @@ class Names:
 def read_loadable(node: Node, names: Names, environment: Mapping[str, str] | None) -> Loadable:
     """Read DLL, function and whatever else stands in the key."""
     values = node.values_by_name()
-    flags = [*_repeated(values)]
+    flags = [*repeated(values)]
     dll, raw, dll_type = _dll(values.get(fold(names.dll), []), environment, flags)
     function = _function(values.get(fold(names.function), []), names.function, flags)
     known = {fold(name) for name in (names.dll, names.function, *names.others)}
@@ -75,12 +75,19 @@ def read_loadable(node: Node, names: Names, environment: Mapping[str, str] | Non
     )
 
 
+def extra_values(values: Mapping[str, list[RegistryRow]], usual: Container[str]) -> Pairs:
+    """As an attribute, what stands beside the usual values of a catalogue row; nothing if there is nothing."""
+    found = sorted(f"{rows[0].name}={rows[0].data}" for name, rows in values.items() if name not in usual)
+    return (("extra", ", ".join(found)),) if found else ()
+
+
 def _is_unset(row: RegistryRow) -> bool:
     """The unnamed value, empty: editors of the registry leave it behind."""
     return row.name == DEFAULT_VALUE and not row.data
 
 
-def _repeated(values: Mapping[str, list[RegistryRow]]) -> list[Flag]:
+def repeated(values: Mapping[str, list[RegistryRow]]) -> list[Flag]:
+    """A flag if a key shows one value name twice."""
     twice = sorted(rows[0].name for rows in values.values() if len(rows) > 1)
     if not twice:
         return []

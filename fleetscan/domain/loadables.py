@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetscan.domain.verdicts import Verdict, expected, hijack, incomplete, likely, structural, unknown
@@ -16,8 +17,8 @@ _SHAPE = frozenset({"version 1", "default list", "encoding", "no GUID", "type", 
 """Flags that decide alone, whatever DLL is named."""
 _DIAGNOSTIC = "DiagnosticPolicy"
 """A step that stock systems register for the test action only: wrong for any other action, whoever owns it."""
-_SPELLING = frozenset({"quotes", "slashes", "doubled"})
-"""Flags of a path that leads to the stock DLL, but not as Windows writes it: shown, at low."""
+_SHOWN = frozenset({"quotes", "slashes", "doubled", "subkeys"})
+"""Flags of a registration that leads to the stock DLL, but is not as Windows writes it: shown, at low."""
 _PATH_FLAGS = frozenset(
     {"writable", "prefix", "remote", "user variable", "unknown variable", "stream", "system DLL", "mock folder"}
 )
@@ -65,7 +66,7 @@ def _compare(entity: Entity, fact: Fact, place: str, function: str, context: Con
         return hijack(fact, _other_dll(entity, fact, dll), Severity.HIGH)
     if fact.functions and function != wanted:
         return _other_function(entity, fact, place, function, wanted)
-    if entity.severity_of_flags >= Severity.MEDIUM or any(flag.code in _SPELLING for flag in entity.flags):
+    if entity.severity_of_flags >= Severity.MEDIUM or any(flag.code in _SHOWN for flag in entity.flags):
         return structural(entity)
     return _match(fact, place) if fact.functions else likely(fact)
 
@@ -87,7 +88,8 @@ def _match(fact: Fact, place: str) -> Verdict:
         return likely(fact)
     if fact.requires and not fact.is_windows:
         return likely(fact, f"{fact.name}: expected only where {', '.join(fact.requires)} is installed")
-    return expected(f"{fact.name}: GUID, DLL and function are stock", fact)
+    verdict = expected(f"{fact.name}: GUID, DLL and function are stock", fact)
+    return replace(verdict, stock=fact.is_stock_in(place))
 
 
 def _no_function(fact: Fact, wanted: str) -> Verdict:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.domain import guid
 from fleetscan.domain.entity import Entity, Flag
-from fleetscan.domain.loadable import TEXT_TYPES
+from fleetscan.domain.loadable import TEXT_TYPES, extra_values, repeated
 from fleetscan.domain.paths import normalise
 from fleetscan.model.finding import Severity
 from fleetscan.model.registry import fold
@@ -16,9 +16,20 @@ if TYPE_CHECKING:
 
     from fleetscan.domain.keys import Node
     from fleetscan.domain.known_good import KnownGood
+    from fleetscan.model.registry import RegistryRow
 
 DNS_PROVIDER = "22059D40-7E9E-11CF-AE5A-00AA00A7112B"
 DNS_NAMESPACE = "12"
+_GUID_DIGITS = 32
+_VALUES = frozenset(
+    map(
+        fold,
+        (
+            "LibraryPath", "DisplayString", "ProviderId", "AddressFamily", "SupportedNameSpace", "Enabled", "Version",
+            "StoresServiceClassInfo", "ProviderInfo",
+        ),
+    )
+)  # fmt: skip
 
 
 def decode_namespaces(
@@ -47,9 +58,9 @@ def _namespace(view: str, node: Node, dns: str, known: KnownGood, environment: M
         flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))
     if (library := values.get(fold("LibraryPath"))) and library[0].type not in TEXT_TYPES:
         flags.append(Flag("type", f"the DLL is stored as {library[0].type}, not as text", Severity.MEDIUM))
-    if twice := sorted(rows[0].name for rows in values.values() if len(rows) > 1):
-        text = f"one value name twice ({', '.join(twice)}): a name with a NUL hides another value"
-        flags.append(Flag("name twice", text, Severity.MEDIUM))
+    if values[fold("ProviderId")][0].data[_GUID_DIGITS:].strip("0"):
+        flags.append(Flag("malformed", "ProviderId is longer than a GUID", Severity.MEDIUM))
+    flags += repeated(values)
     odd = ", ".join(sorted({flag.code for flag in flags if flag.severity >= Severity.MEDIUM}))
     ranked = _rank(node.name, dns)
     return Entity(
@@ -63,14 +74,26 @@ def _namespace(view: str, node: Node, dns: str, known: KnownGood, environment: M
             # Order matters for those who answer the same queries; that of the others changes between releases.
             ("rank", ranked if number == DNS_NAMESPACE else ""),
             ("oddities", odd),
+            *extra_values(values, _VALUES),
         ),
         ignored=(("raw", path.raw), ("entry", node.name), ("order", ranked)),
         keys=(node.path,),
         rows=(*node.listing[:1], *node.values),
         flags=tuple(flags),
         title=known.name_of(provider) or node.text("DisplayString"),
-        incomplete="" if path.raw else "no LibraryPath was returned",
+        incomplete=_missing(values),
     )
+
+
+def _missing(values: Mapping[str, list[RegistryRow]]) -> str:
+    """What every row has and this one does not show."""
+    for name in ("LibraryPath", "Enabled"):
+        rows = values.get(fold(name), [])
+        if not rows:
+            return f"no {name} was returned: absent, or hidden behind an empty value"
+        if not rows[0].data:
+            return f"{name} is empty: what Windows loads is not proven"
+    return ""
 
 
 def _rank(entry: str, dns: str) -> str:

@@ -27,7 +27,8 @@ def decode(
     """The entity of one key below a function set that is not a SIP set."""
     view, encoding, function_set = place
     read = read_loadable(node, _NAMES, environment)
-    attributes, flags = read.attributes, read.flags
+    # These keys may hold any values of their own (names and numbers of object identifiers, places of stores).
+    attributes, flags = read.attributes, tuple(flag for flag in read.flags if flag.code != "extra values")
     if node.name.upper() == "DEFAULT" and (listed := _list(node)):
         paths = [normalise(text, environment) for text in listed]
         writable = Flag("writable", "a DLL of the list lies where users can write", Severity.HIGH)

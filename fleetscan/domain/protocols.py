@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fleetscan.domain import packed
 from fleetscan.domain.entity import Entity, Flag
+from fleetscan.domain.loadable import extra_values
 from fleetscan.domain.paths import DllPath, normalise
 from fleetscan.model.finding import Severity
 from fleetscan.model.registry import fold
@@ -121,6 +122,7 @@ def _protocol(view: str, row: _Row, providers: Mapping[int, str], known: KnownGo
             ("name", item.name),
             ("first", "yes" if is_first else "no"),
             ("oddities", odd),
+            *extra_values(row.node.values_by_name(), _ENTRY_VALUES),
         ),
         ignored=(("raw", item.path), ("entry", row.node.name), ("catalog_id", str(item.catalog_id))),
         keys=(row.node.path,),

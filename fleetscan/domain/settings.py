@@ -52,6 +52,8 @@ def judge_appid(entity: Entity, context: Context) -> Verdict:
     """The verdict on the layered providers that one program admits."""
     if entity.incomplete:
         return incomplete(entity)
+    if entity.flags:
+        return structural(entity)
     facts = context.known.find("winsock_appid", entity.get("name"))
     if not facts:
         return _other_application(entity, context)
@@ -100,6 +102,8 @@ def judge_helper(entity: Entity, context: Context) -> Verdict:
 
 def judge_flag(entity: Entity, context: Context) -> Verdict:
     """The verdict on one user's signature flag: posture, never more than low."""
+    if entity.flags:
+        return structural(entity)
     for fact in context.known.of_kind("wintrust_flag"):
         if int(fact.value, 0) == _int(entity.get("state")):
             return expected("signature checks are as Windows sets them", fact)

@@ -1,4 +1,4 @@
-"""Cross-view comparison: a stock registration that one view has and the other lost."""
+"""What only a whole host shows: a registration that one view has and the other lost, and listings that were cut."""
 
 from __future__ import annotations
 
@@ -14,14 +14,25 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from fleetscan.domain.entity import Ident, Pairs
+    from fleetscan.domain.known_good import KnownGood
 
 _TWINS = {"native": "wow64", "wow64": "native", "32": "64", "64": "32"}
 TWINNED = frozenset({"sip", "trust", "winsock_protocol", "winsock_namespace"})
 """Kinds of which both views should hold the same."""
 
+_PLACES = frozenset({"sip", "trust"})
+"""Kinds whose registrations stand in function sets or steps."""
 _CATALOGS = {"protocol": "winsock_protocol", "namespace": "winsock_namespace"}
 _TAIL = 3
 """So many registrations missing at the end of a listing, and only there, look like a listing that was cut."""
+
+
+def whole_host(judged: Iterable[Judged], known: KnownGood, releases: frozenset[str]) -> tuple[Judged, ...]:
+    """What is missing from the whole answer of a host, each thing once."""
+    table = tuple(judged)
+    return tuple(
+        {one.entity.ident: one for one in (*cut_listings(table, known, releases), *missing_twins(table))}.values()
+    )
 
 
 def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
@@ -48,6 +59,35 @@ def missing_twins(judged: Iterable[Judged]) -> Iterator[Judged]:
             yield from _report(absent, groups[group])
 
 
+def cut_listings(judged: Iterable[Judged], known: KnownGood, releases: frozenset[str]) -> Iterator[Judged]:
+    """Function sets and steps whose last stock registrations are all missing: what ends a listing is no removal.
+
+    For whole answers only. Both views may be cut at the same place, and 32-bit Windows has one view, so the facts tell
+    what should be there; a listing that shows few stock registrations says nothing about the others.
+    """
+    groups: dict[tuple[str, str, str], list[Entity]] = {}
+    for one in judged:
+        if one.entity.kind in _PLACES and one.entity.get("view") in _TWINS and not one.entity.get("encoding"):
+            groups.setdefault(_group(one.entity, one.entity.get("view")), []).append(one.entity)
+    for (kind, _, place), present in groups.items():
+        stock = _stock_keys(known, kind, place, releases)
+        shown = {fold(entity.keys[0].rpartition("\\")[2]) for entity in present if entity.keys}
+        missing = stock - shown
+        if len(missing) >= _TAIL and len(stock & shown) >= _TAIL and min(missing) > max(shown):
+            yield _cut(present[0].keys[0].rpartition("\\")[0], len(missing))
+
+
+def _stock_keys(known: KnownGood, kind: str, place: str, releases: frozenset[str]) -> set[str]:
+    """Key names that a function set or step has on every host of the release."""
+    return {
+        f"{{{fact.guid}}}"
+        for fact in known.of_kind(kind)
+        if fact.guid and fact.fits(releases) and (releases or "any" in fact.windows_versions)
+        for own in fact.functions
+        if fold(own) == place and fact.is_stock_in(own)
+    }
+
+
 def _short_catalogs(judged: Iterable[Judged]) -> Iterator[tuple[str, str, str]]:
     """Catalogues that hold more rows than were seen."""
     for one in judged:
@@ -65,11 +105,7 @@ def _report(absent: list[Judged], present: list[Entity]) -> Iterator[Judged]:
     last = max(fold(entity.keys[0].rpartition("\\")[2]) for entity in present)
     names = [fold(one.entity.keys[0].rpartition("\\")[2]) for one in absent]
     if len(names) >= _TAIL and min(names) > last and absent[0].entity.kind in {"sip", "trust"}:
-        why = f"{len(names)} stock registrations are missing behind the last one shown: the listing was cut"
-        entity = Entity(kind="area", identity=(("key", parent),), keys=(parent,), incomplete=why)
-        yield Judged(
-            entity, Verdict(kind=VerdictKind.STRUCTURAL, what=What.INCOMPLETE, severity=Severity.MEDIUM, why=why)
-        )
+        yield _cut(parent, len(names))
         return
     for one in absent:
         entity = one.entity
@@ -84,6 +120,13 @@ def _report(absent: list[Judged], present: list[Entity]) -> Iterator[Judged]:
             kind=VerdictKind.STRUCTURAL, what=What.REMOVED, severity=Severity.MEDIUM, why=why, fact=one.verdict.fact
         )
         yield Judged(gone, verdict)
+
+
+def _cut(parent: str, missing: int) -> Judged:
+    why = f"{missing} stock registrations are missing behind the last one shown: the listing was cut"
+    entity = Entity(kind="area", identity=(("key", parent),), keys=(parent,), incomplete=why)
+    verdict = Verdict(kind=VerdictKind.STRUCTURAL, what=What.INCOMPLETE, severity=Severity.MEDIUM, why=why)
+    return Judged(entity, verdict)
 
 
 def _group(entity: Entity, view: str) -> tuple[str, str, str]:

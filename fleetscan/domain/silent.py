@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 _STRUCTURE = re.compile(
     r"""(?ix) HKEY_LOCAL_MACHINE\\ (?:
       SOFTWARE (?:\\WOW6432Node)? (?: \\Microsoft
-        (?: \\Cryptography (?: \\OID (?:\\EncodingType\ [^\\]*)? | \\Providers (?:\\Trust)? )? )? )?
+        (?: \\Cryptography (?: \\OID (?:\\EncodingType\ [^\\]*)? | \\Providers (?:\\Trust)? )?
+          | \\Windows\ NT (?: \\CurrentVersion (?:\\ProfileList)? )? )? )?
     | SYSTEM (?: \\CurrentControlSet (?: \\Services (?: \\WinSock2 (?:\\.*)? )? )? )?
     )"""
 )

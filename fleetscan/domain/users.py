@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from fleetscan.domain.entity import Entity, Flag
-from fleetscan.domain.winsock import unsigned
+from fleetscan.domain.loadable import repeated
+from fleetscan.domain.winsock import dword
 from fleetscan.model.finding import Severity
 from fleetscan.model.registry import HKLM, HKU, fold
 
@@ -20,6 +22,8 @@ _PROFILES = ("SOFTWARE", "Microsoft", "Windows NT", "CurrentVersion", "ProfileLi
 _FLAG_KEY = (
     "Software", "Microsoft", "Windows", "CurrentVersion", "WinTrust", "Trust Providers", "Software Publishing",
 )  # fmt: skip
+_WAYS = frozenset(fold("\\".join(_FLAG_KEY[:length])) for length in range(len(_FLAG_KEY) + 1))
+"""The keys of a hive that lead to the flag, which every user has: none of them is empty."""
 
 
 def is_person(sid: str) -> bool:
@@ -54,13 +58,13 @@ def decode_users(tree: Node, unproven: Iterable[str]) -> Iterator[Entity]:
 
 
 def _closed(unproven: Iterable[str]) -> dict[str, str]:
-    """The unread key of every hive that could not be entered: the hive itself or its Software key."""
-    found = {}
-    for key in unproven:
+    """The unread key of every hive that could not be entered: the hive itself or a key on the way to what is read."""
+    found: dict[str, str] = {}
+    for key in sorted(unproven):
         root, _, rest = key.partition("\\")
         user, _, below = rest.partition("\\")
-        if fold(root) == HKU and user and fold(below) in {"", "SOFTWARE"} and not fold(user).endswith("_CLASSES"):
-            found[fold(sid_of(key))] = key
+        if fold(root) == HKU and user and fold(below) in _WAYS and not fold(user).endswith("_CLASSES"):
+            found.setdefault(fold(sid_of(key)), key)
     return found
 
 
@@ -91,8 +95,9 @@ def _flag(node: Node, *, has_system: bool) -> Iterator[Entity]:
     yield Entity(
         kind="wintrust_flag",
         identity=(("sid", sid),),
-        attributes=(("state", unsigned(rows[0].data)),),
+        attributes=(("state", dword(rows[0])),),
         keys=(rows[0].key,),
         rows=rows,
+        flags=tuple(replace(flag, severity=Severity.LOW) for flag in repeated(key.values_by_name())) if key else (),
         title="how strictly signatures are checked for this user",
     )

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from fleetscan.domain.cryptography import area, odd_names
+from fleetscan.domain.cryptography import area, odd_names, sound
 from fleetscan.domain.entity import Entity, Flag
-from fleetscan.domain.loadable import TEXT_TYPES
+from fleetscan.domain.loadable import TEXT_TYPES, repeated
 from fleetscan.domain.namespaces import decode_namespaces
 from fleetscan.domain.paths import normalise
 from fleetscan.domain.protocols import decode_protocols
@@ -57,18 +57,24 @@ def decode_winsock(tree: Node, known: KnownGood, environment: Mapping[str, str] 
         yield from _catalogs(parameters, known, environment)
     if applications := services.find("WinSock2", "Parameters", "AppId_Catalog"):
         yield from odd_names(applications)
-        for node in applications.children.values():
+        for node in sound(applications):
             yield _application(node, environment)
 
 
 def _catalogs(parameters: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
-    found = {catalog: parameters.find(parameters.text(catalog.pointer) or catalog.usual) for catalog in _CATALOGS}
+    found = {catalog: _live(parameters, catalog) for catalog in _CATALOGS}
     for catalog, live in found.items():
         if live is not None:
             yield from _catalog(catalog, live, known, environment)
     for other in parameters.children.values():
         if all(other is not live for live in found.values()):
             yield from _dormant(other)
+
+
+def _live(parameters: Node, catalog: Catalog) -> Node | None:
+    """The catalogue that is in use; where the pointer leads nowhere, the usual one: its rows are still there."""
+    named = parameters.text(catalog.pointer).strip("\\").split("\\")
+    return (parameters.find(*named) if named[0] else None) or parameters.find(catalog.usual)
 
 
 def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mapping[str, str] | None) -> Iterator[Entity]:
@@ -84,8 +90,16 @@ def _catalog(catalog: Catalog, live: Node, known: KnownGood, environment: Mappin
         if entries.unread:
             yield area(entries, incomplete="the catalogue is listed, but it gave no row", serious=True)
         yield from odd_names(entries)
+        yield from _strangers(entries, nodes)
         decode = decode_protocols if catalog.word == "protocol" else decode_namespaces
         yield from decode(view, nodes, known, environment)
+
+
+def _strangers(entries: Node, nodes: list[Node]) -> Iterator[Entity]:
+    """Keys beside the rows that hold values: Windows counts rows by number and does not read them."""
+    for node in sound(entries):
+        if node.values and all(node is not one for one in nodes):
+            yield area(node, flag=Flag("no row", "a key beside the rows of a catalogue, with values", Severity.LOW))
 
 
 def _dormant(node: Node) -> Iterator[Entity]:
@@ -197,7 +211,7 @@ def _scalar(row: RegistryRow, flags: list[Flag], environment: Mapping[str, str] 
 
 def _application(node: Node, environment: Mapping[str, str] | None) -> Entity:
     path = normalise(node.text("AppFullPath"), environment)
-    categories = node.text("PermittedLspCategories")
+    categories = _dword(node, "PermittedLspCategories")
     missing = "" if categories else "no PermittedLspCategories was returned"
     return Entity(
         kind="winsock_appid",
@@ -205,14 +219,26 @@ def _application(node: Node, environment: Mapping[str, str] | None) -> Entity:
         attributes=(
             ("path", path.token),
             ("arguments", node.text("AppArgs")),
-            ("categories", unsigned(categories)),
+            ("categories", categories),
         ),
         ignored=(("raw", path.raw),),
         keys=(node.path,),
         rows=(*node.listing[:1], *node.values),
+        flags=tuple(repeated(node.values_by_name())),
         title=path.base,
         incomplete="the key is listed, but it gave no row" if node.unread else missing,
     )
+
+
+def _dword(node: Node, name: str) -> str:
+    """A number as ``unsigned`` writes it; data of another type is no number to Windows, whatever it looks like."""
+    row = next((row for row in node.values if fold(row.name) == fold(name)), None)
+    return dword(row) if row else ""
+
+
+def dword(row: RegistryRow) -> str:
+    """The number of one row, or type and data of a row that holds none."""
+    return unsigned(row.data) if row.type == "REG_DWORD" else f"{row.type} {row.data}"
 
 
 def unsigned(text: str) -> str:
@@ -229,7 +255,7 @@ def _helper(service: str, node: Node, environment: Mapping[str, str] | None) -> 
         return
     row = rows[0]
     path = normalise(row.data, environment)
-    flags = list(path.flags)
+    flags = [*path.flags, *repeated(node.values_by_name())]
     if path.is_user_writable:
         flags.append(Flag("writable", "the DLL lies where users can write", Severity.HIGH))
     yield Entity(

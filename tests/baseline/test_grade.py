@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 
 from fleetscan.baseline.diff import Side, diff
@@ -11,11 +9,9 @@ from fleetscan.baseline.grade import Graded, grade
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
 from fleetscan.model.finding import Severity, What
-from tests.domain.catalogue import entry, packed
-from tests.domain.rows import OID, PE, POWERSHELL, WINSOCK, key, sip
-
-if TYPE_CHECKING:
-    from fleetscan.model.registry import RegistryRow
+from fleetscan.model.registry import RegistryRow
+from tests.domain.catalogue import entry, namespace, packed
+from tests.domain.rows import DNS, OID, PE, POWERSHELL, WINSOCK, key, sip
 
 STOCK = sip(PE, "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
 HIJACK = sip(PE, r"C:\x\x.dll", "CryptSIPVerifyIndirectData")
@@ -24,6 +20,9 @@ OFFICE = sip(
     r"C:\Program Files\Common Files\Microsoft Shared\OFFICE16\mso.dll",
     "MsoVBADigSigVerifyIndirectData",
 )
+OBJECT = f"{OID}\\CryptDllFindOIDInfo\\1.3.6.1.4.1.311.60.1.1!7"
+MSWSOCK = r"%SystemRoot%\System32\mswsock.dll"
+DNS_ROW = f"{WINSOCK}\\NameSpace_Catalog5\\Catalog_Entries64\\000000000001"
 STORE = f"{OID}\\CertDllOpenStoreProv\\#254"
 VSOCK = "570ADC4B-67B2-42CE-92B2-ACD33D88D842"
 
@@ -63,6 +62,50 @@ CASES = {
         Severity.MEDIUM,
     ),
     "store provider removed": (key(STORE, Dll="cryptnet.dll", FuncName="F"), [], What.REMOVED, Severity.MEDIUM),
+    "store provider put right": (
+        key(STORE, Dll=r"C:\ProgramData\x.dll", FuncName="F"),
+        key(STORE, Dll="cryptnet.dll", FuncName="F"),
+        What.REPLACED,
+        Severity.INFO,
+    ),
+    "store provider named with its folder": (
+        key(STORE, Dll="cryptnet.dll", FuncName="F"),
+        key(STORE, Dll=r"C:\Windows\System32\cryptnet.dll", FuncName="F"),
+        What.REPLACED,
+        Severity.LOW,
+    ),
+    "store provider replaced by another usual DLL": (
+        key(STORE, Dll="cryptnet.dll", FuncName="F"),
+        key(STORE, Dll="cryptdlg.dll", FuncName="F"),
+        What.REPLACED,
+        Severity.MEDIUM,
+    ),
+    "name of an object identifier added": ([], key(OBJECT, Name="Signer"), What.NEW, Severity.LOW),
+    "name of an object identifier changed": (
+        key(OBJECT, Name="Signer"),
+        key(OBJECT, Name="Other"),
+        What.CHANGED,
+        Severity.LOW,
+    ),
+    "name of an object identifier removed": (key(OBJECT, Name="Signer"), [], What.REMOVED, Severity.LOW),
+    "Java removed": (
+        sip("{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
+        [],
+        What.REMOVED,
+        Severity.LOW,
+    ),
+    "optional function removed": (
+        sip(PE, "WINTRUST.DLL", "CryptSIPGetCaps", "CryptSIPDllGetCaps"),
+        [],
+        What.REMOVED,
+        Severity.LOW,
+    ),
+    "value added to a name space": (
+        namespace(1, DNS, MSWSOCK),
+        [*namespace(1, DNS, MSWSOCK), RegistryRow(DNS_ROW, "LibraryPathEx", "REG_SZ", r"C:\x\x.dll")],
+        What.CHANGED,
+        Severity.LOW,
+    ),
     "NetBIOS gone with its interfaces": (
         entry(1, packed(provider="8D5F1830-C273-11CF-95C8-00805F48A192", numbers=(17, 5, -1), flags=(0x2000E, 0))),
         [],

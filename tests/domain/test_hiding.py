@@ -8,6 +8,8 @@ import pytest
 
 from fleetscan.domain.decode import decode
 from fleetscan.domain.judge import judge_all
+from fleetscan.domain.known_good import load
+from fleetscan.domain.shape import whole_host
 from fleetscan.model.finding import Severity, VerdictKind, What
 from fleetscan.model.registry import SUBKEY, RegistryRow
 from tests.domain.catalogue import entry, namespace, packed
@@ -17,6 +19,10 @@ if TYPE_CHECKING:
     from fleetscan.domain.verdicts import Judged
 
 HELPER = r"HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\Tcpip\Parameters\Winsock"
+FLAG = (
+    r"HKEY_USERS\S-1-5-21-1-2-3-1001\Software\Microsoft\Windows\CurrentVersion\WinTrust\Trust Providers"
+    r"\Software Publishing"
+)
 CATALOG = f"{WINSOCK}\\Protocol_Catalog9"
 TCP_ROW = entry(1, packed())
 MSWSOCK = r"%SystemRoot%\System32\mswsock.dll"
@@ -46,6 +52,7 @@ def incomplete(rows: list[RegistryRow], *unproven: str) -> list[str]:
         WINSOCK,
         CATALOG,
         f"{WINSOCK}\\AppId_Catalog",
+        r"HKEY_LOCAL_MACHINE\SOFTWARE\Microsoft\Windows NT\CurrentVersion\ProfileList",
     ],
 )
 def test_a_silent_key_that_holds_an_area_is_incomplete(silent: str) -> None:
@@ -129,3 +136,68 @@ def test_a_name_with_a_blank_is_reported_wherever_it_stands(place: str) -> None:
     siblings = [*TCP_ROW, RegistryRow(f"{WINSOCK}\\AppId_Catalog", "2C69D9F1", SUBKEY, "")]
     odd = [one for one in judged([*siblings, RegistryRow(parent, name, SUBKEY, "")]) if one.entity.kind == "area"]
     assert [(one.entity.get("key"), one.verdict.severity) for one in odd] == [(place, Severity.MEDIUM)]
+
+
+@pytest.mark.parametrize("below", ["", "\\Software\\Microsoft", FLAG.partition("1001")[2]])
+def test_a_hive_in_which_a_key_on_the_way_is_silent_is_incomplete(below: str) -> None:
+    hive = FLAG.partition("\\Software")[0]
+    rows = [RegistryRow("HKEY_USERS", hive.rpartition("\\")[2], SUBKEY, "")]
+    [user] = judged(rows, hive + below)
+    assert (user.entity.kind, user.verdict.what, user.verdict.severity) == ("user", What.INCOMPLETE, Severity.LOW)
+    assert judged(rows, f"{hive}\\Software\\Microsoft\\Cryptography")[0].verdict.what is What.OBSERVED
+
+
+@pytest.mark.parametrize(
+    ("rows", "severity"),
+    [
+        (key(HELPER, HelperDllName=r"%SystemRoot%\System32\wshtcpip.dll"), Severity.MEDIUM),
+        (
+            key(
+                f"{WINSOCK}\\AppId_Catalog\\343305C9",
+                AppFullPath=r"C:\Windows\System32\lsass.exe",
+                PermittedLspCategories=("REG_DWORD", "1073741824"),
+            ),
+            Severity.MEDIUM,
+        ),
+        (namespace(1, DNS, MSWSOCK), Severity.MEDIUM),
+        (key(FLAG, State=("REG_DWORD", "146432")), Severity.LOW),
+    ],
+    ids=["helper", "program", "name space", "signature flag"],
+)
+def test_one_value_name_twice_is_the_trace_of_a_name_with_a_nul(rows: list[RegistryRow], severity: Severity) -> None:
+    assert {one.verdict.kind for one in judged(rows)} == {VerdictKind.EXPECTED}
+    [one] = [one for one in judged([*rows, rows[-1]]) if one.verdict.kind is VerdictKind.STRUCTURAL]
+    assert (one.verdict.what, one.verdict.severity) == (What.SUSPICIOUS, severity)
+
+
+def steps(*guids: str, views: tuple[str, ...]) -> list[RegistryRow]:
+    """One step of every action in every view."""
+    return [
+        row
+        for view in views
+        for guid in guids
+        for row in key(
+            f"{TRUST.replace('SOFTWARE', view)}\\Message\\{{{guid}}}",
+            __DLL="WINTRUST.DLL",
+            __Function="SoftpubLoadMessage",
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    "views", [("SOFTWARE",), ("SOFTWARE", r"SOFTWARE\WOW6432Node")], ids=["one view", "both views"]
+)
+def test_a_listing_whose_last_stock_registrations_are_missing_was_cut(views: tuple[str, ...]) -> None:
+    known = load()
+    stock = sorted(fact.guid for fact in known.of_kind("trust") if "Message" in fact.functions and fact.is_stock)
+
+    def cut(*guids: str) -> list[str]:
+        found = whole_host(judged(steps(*guids, views=views)), known, frozenset())
+        assert {one.verdict.what for one in found} <= {What.INCOMPLETE}
+        return [one.entity.get("key") for one in found]
+
+    assert cut(*stock) == []
+    assert cut(*stock[:-3]) == [f"{TRUST.replace('SOFTWARE', view)}\\Message" for view in views]
+    assert cut(*stock[:-2]) == [], "two may be missing for other reasons"
+    assert cut(*stock[:2]) == [], "so few say nothing of the others"
+    assert cut(*stock[:-3], "FFFFFFFF-0000-0000-0000-000000000000") == [], "the listing went on"

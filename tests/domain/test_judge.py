@@ -38,6 +38,10 @@ PS_DLL = r"C:\Windows\System32\WindowsPowerShell\v1.0\pwrshsip.dll"
 PS_KEY = f"{OID}\\{VERIFY}\\{POWERSHELL}"
 STOCK_PS = sip(POWERSHELL, PS_DLL, "PsVerifyHash")
 UNKNOWN = "{5D9F2E61-3B7C-4A50-8C11-9A64E7B0D2F3}"
+FLAG = (
+    r"HKEY_USERS\S-1-5-21-1-2-3-1001\Software\Microsoft\Windows\CurrentVersion\WinTrust\Trust Providers"
+    r"\Software Publishing"
+)
 FOREIGN = "5D9F2E61-3B7C-4A50-8C11-9A64E7B0D2F3"
 
 
@@ -232,6 +236,60 @@ CASES = [
         H,
         HIGH,
     ),
+    Case(
+        "name space without Enabled",
+        [row for row in namespace(1, DNS, r"%SystemRoot%\System32\mswsock.dll") if row.name != "Enabled"],
+        S,
+        MEDIUM,
+        What.INCOMPLETE,
+    ),
+    Case(
+        "name space with a GUID that is too long",
+        [
+            RegistryRow(row.key, row.name, row.type, f"{row.data}6576696C") if row.name == "ProviderId" else row
+            for row in namespace(1, DNS, r"%SystemRoot%\System32\mswsock.dll")
+        ],
+        S,
+        MEDIUM,
+    ),
+    Case(
+        "name space with a GUID that an old agent padded",
+        [
+            RegistryRow(row.key, row.name, row.type, f"{row.data}0000") if row.name == "ProviderId" else row
+            for row in namespace(1, DNS, r"%SystemRoot%\System32\mswsock.dll")
+        ],
+        E,
+    ),
+    Case("registration with a key below it", [*STOCK_PS, *key(f"{PS_KEY}\\Shadow", Dll="x.dll")], S, LOW),
+    Case(
+        "object identifier with a name",
+        key(f"{OID}\\CryptDllFindOIDInfo\\1.3.6.1.4.1.311.60.1.1!7", Name="Signer", Flags=("REG_DWORD", "1")),
+        L,
+    ),
+    Case(
+        "store provider in a writable folder",
+        key(f"{OID}\\CertDllOpenStoreProv\\#254", Dll=r"C:\ProgramData\x.dll", FuncName="F"),
+        S,
+        HIGH,
+    ),
+    Case(
+        "permissions of lsass as text",
+        key(
+            f"{WINSOCK}\\AppId_Catalog\\343305C9",
+            AppFullPath=r"C:\Windows\System32\lsass.exe",
+            PermittedLspCategories="1073741824",
+        ),
+        H,
+        MEDIUM,
+    ),
+    Case(
+        "key beside the rows of a catalogue",
+        [*entry(1, packed()), *key(f"{WINSOCK}\\Protocol_Catalog9\\Catalog_Entries64\\15", PackedCatalogItem="x")],
+        S,
+        LOW,
+    ),
+    Case("signature flag as text", key(FLAG, State="146432"), H, LOW),
+    Case("signature flag", key(FLAG, State=("REG_DWORD", "146432")), E),
     Case("stock with forward slashes", sip(POWERSHELL, PS_DLL.replace("\\", "/"), "PsVerifyHash"), S, LOW),
     Case(
         "stock beside the program", trust(GENERIC_VERIFY, "Message", r".\WINTRUST.DLL", "SoftpubLoadMessage"), S, HIGH
@@ -334,10 +392,29 @@ def test_a_stock_row_that_only_one_view_has_was_removed_from_the_other() -> None
     assert gone.verdict.severity is MEDIUM
 
 
+def test_what_may_be_absent_from_a_sound_host_was_not_removed() -> None:
+    java = ("{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData")
+    both = [row for tree in (OID, OID_WOW) for row in sip(POWERSHELL, PS_DLL, "PsVerifyHash", tree=tree)]
+    assert {one.verdict.kind for one in judged([*both, *sip(*java)])} == {E}
+
+
+@pytest.mark.parametrize("name", [r"Cache\Protocol_Catalog9", "Protocol_Catalog10"])
+def test_the_live_catalogue_is_where_the_pointer_leads(name: str) -> None:
+    pointer = key(WINSOCK, Current_Protocol_Catalog=name)
+    hidden = entry(1, packed(path=r"C:\x\x.dll"), catalog=name)
+    found = [one for one in judged([*pointer, *entry(1, packed()), *hidden]) if one.verdict.severity is HIGH]
+    assert sorted(one.entity.kind for one in found) == ["winsock_protocol", "winsock_scalar"]
+
+
+def test_where_the_pointer_leads_nowhere_the_rows_are_still_there() -> None:
+    found = judged([*key(WINSOCK, Current_Protocol_Catalog="Nowhere"), *entry(1, packed())])
+    assert {one.entity.kind: one.verdict.severity for one in found}["winsock_protocol"] is Severity.INFO
+
+
 def test_a_listing_that_stops_early_is_incomplete_and_not_a_removal() -> None:
     stock = [
         ("{C689AAB8-8E78-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
-        ("{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
+        ("{C689AABA-8E78-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
         ("{DE351A42-8E59-11D0-8C47-00C04FC295EE}", "WINTRUST.DLL", "CryptSIPVerifyIndirectData"),
     ]
     both = [row for tree in (OID, OID_WOW) for row in sip(POWERSHELL, PS_DLL, "PsVerifyHash", tree=tree)]

@@ -177,7 +177,7 @@ def test_a_key_without_values_is_incomplete_and_never_clean(store: Store) -> Non
 
 def test_what_lies_behind_the_end_of_a_cut_listing_is_not_called_removed(store: Store) -> None:
     early = "{00000001-8E78-11D0-8C47-00C04FC295EE}"
-    stock = ["{C689AAB9-8E78-11D0-8C47-00C04FC295EE}", "{DE351A42-8E59-11D0-8C47-00C04FC295EE}", PE]
+    stock = ["{C689AABA-8E78-11D0-8C47-00C04FC295EE}", "{DE351A42-8E59-11D0-8C47-00C04FC295EE}", PE]
     first = [row for tree in (OID, OID_WOW) for row in sip(early, "x.dll", "F", tree=tree)]
     whole = [
         row
