@@ -1,4 +1,4 @@
-"""Rules on rows that are new or changed since the host's own past: what says "created" is decided there (E5, S2)."""
+"""Rules on rows that are new or changed since the baseline: what says "created" is decided there (E5, S2)."""
 
 from __future__ import annotations
 

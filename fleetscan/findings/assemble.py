@@ -287,13 +287,13 @@ class _Work:
                     yield _named_by(jump, self._past_finding(hosts[0], matter, gap))
 
     def _now(self, host: HostId, group: HostGroup | None) -> Mapping[Ident, Matter]:
-        """The host's matters; rows that appeared since its own past are judged as that."""
+        """The host's matters; rows that its past, or the golden host in its place, does not show are judged as new."""
         if host in self._refused.hosts:
             return _refusal(host, self._refused.hosts[host])
         if group is None:
             return {}
         known = self._matters_of(group)
-        past = self._past.own(host) if self._past else None
+        past = self._past_of(host)
         if past is None or self._appearances is None:
             return known
         return _with_hits(known, group, self._appearances.hits(past, group))

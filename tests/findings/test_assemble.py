@@ -502,6 +502,18 @@ def test_a_rule_about_creation_is_judged_on_what_appeared(store: Store) -> None:
     assert "A SIP is created (certain, added since the baseline)" in found[0].why
 
 
+def test_a_rule_about_creation_is_judged_on_what_a_golden_host_lacks(store: Store) -> None:
+    finder = RuleHits.of(load_text(CREATION, "creation.toml").rules)
+    user = "HKEY_USERS\\S-1-5-21-1-2-3-1001"
+    in_hive = sip(POWERSHELL, "x.dll", "F", tree=OID.replace("HKEY_LOCAL_MACHINE\\SOFTWARE", f"{user}\\Software"))
+    before = put_sweep(store, {"gold": BOTH, "a": [*BOTH, *HIJACK]})
+    after = put_sweep(store, {"gold": BOTH, "a": [*BOTH, *HIJACK], "u": [*BOTH, *key(user), *in_hive]}, day=1)
+    found = assessed(store, after, before, golden="gold", find_hits=finder)
+    assert [(one.host, one.hits[0].title) for one in found.findings if one.hits] == [("a", "A SIP is created")]
+    own_first = assessed(store, after, before, golden="gold", own_past=True, find_hits=finder)
+    assert not [one for one in own_first.findings if one.hits], "it was there"
+
+
 def test_what_rules_matched_already_says_since_when(store: Store) -> None:
     finder = RuleHits.of(load_rules([content("rules") / "sigma"]).rules)
     spelled = sip(POWERSHELL, ("REG_EXPAND_SZ", r"%SystemDrive%\Users\Public\x.dll"), "PsVerifyHash")
@@ -519,4 +531,5 @@ def test_what_rules_matched_already_says_since_when(store: Store) -> None:
         "d": {"Dll": ""},
     }
     golden = assessed(store, after, before, golden="a", find_hits=finder)
-    assert not any(hit.change for one in golden.findings for hit in one.hits), "not the host's own past"
+    changes = {(hit.row.name, hit.change) for one in golden.findings for hit in one.hits if not hit.row.is_subkey}
+    assert changes == {("Dll", "added")}, "none of it is on the golden host"
