@@ -55,6 +55,14 @@ def test_a_shown_key_is_judged_by_what_is_pinned(lines: str, name: str, trust: T
     assert KnownHosts([lines]).judge(name, KEY) is trust
 
 
+def test_lines_of_authorities_are_remembered_by_name_only() -> None:
+    hashed = entry("[ws9]:22", KEY, hashed=True)
+    known = KnownHosts([f"@cert-authority *.corp,!dc.corp {text(KEY)}\nws2 {text(KEY)}\n@cert-authority {hashed}"])
+    names = ("ws1.corp", "dc.corp", "ws2", "[ws9]:22")
+    assert [known.has_authority(name) for name in names] == [True, False, False, True]
+    assert known.names(KEY) == ("ws2",)
+
+
 def test_a_key_is_known_by_every_name_that_can_be_read() -> None:
     lines = (
         f"ws1,[ws1]:2222 {text(KEY)}\n*.corp {text(KEY)}\nws1 {text(KEY)}\nws2 {text(OTHER)}\n@revoked ws3 {text(KEY)}"
