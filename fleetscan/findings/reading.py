@@ -13,7 +13,7 @@ from fleetscan.domain.detections import detection_entities
 from fleetscan.domain.index import EntityIndex, index
 from fleetscan.domain.judge import BITS_32, judge_all
 from fleetscan.domain.releases import labels
-from fleetscan.domain.shape import missing_twins
+from fleetscan.domain.shape import whole_host
 from fleetscan.domain.users import is_person
 from fleetscan.findings.model import RuleHit
 from fleetscan.model.detection import is_detection
@@ -247,7 +247,7 @@ class Judge:
         key = _alike(cells, outlook)
         if key not in self._machines:
             found = [one for cell in cells for one in self._judged((cell,), outlook)]
-            self._machines[key] = (*found, *missing_twins(found))
+            self._machines[key] = (*found, *whole_host(found, self.known, outlook.releases))
         return self._machines[key]
 
     def _judged(self, cells: tuple[Cell, ...], outlook: Outlook) -> tuple[Judged, ...]:
