@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections import Counter, defaultdict
 from itertools import accumulate
@@ -35,6 +36,7 @@ LONGEST_DETAIL = 120
 MANY_HOSTS = 25
 """From here on hosts with nothing to say share one line."""
 
+_OWN_NAME = re.compile(r"\A\S+: (?=(?:connecting|logging in|starting the command|no key exchange in time)\b)")
 _HEADERS = ("severity", "certainty", "state", "rules", "what")
 _FIXED = _HEADERS[:3]
 _STATUSES = (Covered.COMPLETE, Covered.PARTIAL, Covered.UNREACHABLE)
@@ -237,9 +239,9 @@ def _reasons(host: HostReport) -> Iterator[str]:
 
 
 def _detail(scope: ScopeCoverage) -> str:
-    """Why, without the host's own name where it is a jump host's fault: the hosts behind it share a line."""
+    """Why, without the host's own name: hosts that fail in the same way, or at one jump host, share a line."""
     jump, what = jump_of(scope.detail)
-    return at_jump(jump, what) if jump else scope.detail
+    return at_jump(jump, what) if jump else _OWN_NAME.sub("", scope.detail, count=1)
 
 
 def _blind_spots(document: Document, width: int) -> Iterator[str]:

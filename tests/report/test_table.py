@@ -106,18 +106,22 @@ def test_a_host_asked_without_elevation_says_what_was_not_seen(document: Documen
     assert coverage.count("elevated") == 1
 
 
-def test_hosts_behind_one_jump_host_share_a_line(document: Document) -> None:
+@pytest.mark.parametrize(
+    ("detail", "told"),
+    [
+        ("{name}.corp: jump host gate: says no", "jump host gate: says no"),
+        ("[{name}.corp]:2222: connecting: timed out", "connecting: timed out"),
+        ("{name}.corp: no key exchange in time", "no key exchange in time"),
+    ],
+)
+def test_hosts_that_fail_in_the_same_way_share_a_line(document: Document, detail: str, told: str) -> None:
     lost = document.hosts[-1]
     names = [f"ws-{number}" for number in range(4)]
-    behind = tuple(
-        replace(
-            lost,
-            name=name,
-            scopes=tuple(replace(scope, detail=f"{name}.corp: jump host gate: says no") for scope in lost.scopes),
-        )
+    alike = tuple(
+        replace(lost, name=name, scopes=tuple(replace(scope, detail=detail.format(name=name)) for scope in lost.scopes))
         for name in names
     )
-    text = render(replace(document, hosts=behind), width=120)
+    text = render(replace(document, hosts=alike), width=120)
     coverage = text[text.index("Coverage:") :].partition("\n\n")[0]
-    assert coverage.count("timeout: jump host gate: says no (2 scopes)") == 1
+    assert coverage.count(f"timeout: {told} (2 scopes)") == 1
     assert all(name in coverage for name in names)
