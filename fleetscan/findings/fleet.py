@@ -56,14 +56,20 @@ def fleet_changes(
             changes=tuple(changes),
             hosts=hosts,
             of=compared[build],
-            present=counted.of(changes[0].change.entity, build)
-            if counted
-            else Prevalence(len(hosts), compared[build], build),
+            present=_present(changes, counted, build) if counted else Prevalence(len(hosts), compared[build], build),
             build=build,
             severity=max(_severity(graded) for graded in changes),
         )
         for (build, hosts), changes in sorted(lines.items(), key=lambda line: line[0])
     )
+
+
+def _present(changes: Iterable[Graded], counted: Census, build: str) -> Prevalence:
+    """How many hosts are as the changes leave them: with what came or, where all of them are removals, without it."""
+    entities = [(one.change.entity, one.change.after is not None) for one in changes]
+    entity, stays = next((one for one in entities if one[1]), entities[0])
+    found = counted.of(entity, build)
+    return found if stays else Prevalence(found.of - found.hosts, found.of, build)
 
 
 def signature(change: Change) -> object:

@@ -125,7 +125,7 @@ class FleetChange:
     of: int
     """Hosts of the same build that were compared."""
     present: Prevalence
-    """Hosts of the build that have it now, those without a past included where a census was taken."""
+    """Hosts of the build that are so now, those without a past included where a census was taken."""
     build: str
     severity: Severity
 

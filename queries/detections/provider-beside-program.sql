@@ -1,5 +1,5 @@
 -- title: A provider DLL loaded from beside a program
--- description: DLLs that stand behind the stock SIP, trust, OID and Winsock registrations, loaded from a folder that is neither Windows nor Program Files.
+-- description: DLLs that stand behind the stock SIP, trust, OID and Winsock registrations, loaded from a folder that is neither Windows nor Program Files, or from one of Windows where users can write.
 -- answers: Any row: the program's own folder won the DLL search. The file named as module runs in that process.
 -- severity: medium
 -- attack: T1574.001
@@ -15,4 +15,8 @@ WHERE (lower(m.path) LIKE '%\appxsip.dll' OR lower(m.path) LIKE '%\crypt32.dll' 
     OR lower(m.path) LIKE '%\wshext.dll' OR lower(m.path) LIKE '%\wshhyperv.dll' OR lower(m.path) LIKE '%\wship6.dll'
     OR lower(m.path) LIKE '%\psfsip.dll' OR lower(m.path) LIKE '%\wshirda.dll' OR lower(m.path) LIKE '%\wshnetbs.dll'
     OR lower(m.path) LIKE '%\wshqos.dll' OR lower(m.path) LIKE '%\wshtcpip.dll' OR lower(m.path) LIKE '%\wshunix.dll')
-  AND lower(m.path) NOT LIKE '_:\windows\%' AND lower(m.path) NOT LIKE '_:\program files%';
+  AND (lower(m.path) NOT LIKE '_:\windows\%' AND lower(m.path) NOT LIKE '_:\program files\%'
+      AND lower(m.path) NOT LIKE '_:\program files (%)\%'
+    OR lower(m.path) LIKE '_:\windows\temp\%' OR lower(m.path) LIKE '_:\windows\tasks\%'
+    OR lower(m.path) LIKE '_:\windows\tracing\%' OR lower(m.path) LIKE '_:\windows\debug\%'
+    OR lower(m.path) LIKE '_:\windows\%\spool\%' OR lower(m.path) LIKE '_:\windows\%\tasks\%');

@@ -131,6 +131,17 @@ def test_an_update_is_one_line_and_a_new_thing_on_one_host_is_not(store: Store) 
     assert [one.host for one in assessment.findings if one.severity is Severity.HIGH] == ["h0"]
 
 
+@pytest.mark.parametrize("rest", [BOTH, [*BOTH, *HIJACK]], ids=["removed", "removed and replaced"])
+def test_an_update_that_removes_something_counts_the_hosts_that_it_reached(
+    store: Store, rest: list[RegistryRow]
+) -> None:
+    names = [f"h{number}" for number in range(4)]
+    before = put_sweep(store, {name: [*BOTH, *STRANGER] for name in names})
+    assessment = assessed(store, put_sweep(store, dict.fromkeys([*names, "joined"], rest), day=1), before)
+    [line] = assessment.fleet_changes
+    assert (len(line.hosts), line.of, line.present.hosts, line.present.of) == (4, 4, 5, 5)
+
+
 def test_a_golden_host_is_the_measure_of_all(store: Store) -> None:
     base = put_sweep(store, {"gold": BOTH, "a": [*BOTH, *STRANGER]})
     sweep = put_sweep(store, {"a": [*BOTH, *STRANGER], "b": BOTH}, day=1)
