@@ -7,6 +7,7 @@ batch whose worker dies is given to another one; nothing is stored on workers, r
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
 from collections import Counter, deque
@@ -14,6 +15,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fleetscan import __version__
 from fleetscan.dispatcher import Dispatcher, finished
@@ -43,7 +45,10 @@ RETRIES = 3
 PATIENCE = 30.0
 """Seconds that hosts wait for a worker of their site, and a sweep for a scheduler that is gone."""
 
-_CONNECT_SECONDS = "5s"
+_CONNECT_SECONDS = 5.0
+_ADDRESS = "tcp://HOST:8786"
+_SCHEMES = frozenset({"tcp", "tls", "ws", "wss"})
+_ENCRYPTED = frozenset({"tls", "wss"})
 _TICK = 0.5
 _GRACE = 5.0  # after the overall deadline, for what workers had until then
 _LOOKAHEAD = 1000  # hosts of a full group that are passed over in search of others
@@ -77,15 +82,41 @@ def _connected(address: str) -> Iterator[Client]:
         from distributed import Client  # noqa: PLC0415 - see above
     except ImportError as error:
         raise SettingsError("--scheduler needs the extra", hint="pip install 'fleetscan[dask]'") from error
-    if "://" not in address:
-        raise SettingsError(f"{address!r} is no address of a Dask scheduler", hint="tcp://HOST:8786")
+    check_address(address)
     _hush()
     try:
-        client = Client(address, timeout=_CONNECT_SECONDS, set_as_default=False)
+        client = Client(address, timeout=f"{_CONNECT_SECONDS}s", set_as_default=False)
     except (OSError, ValueError) as error:
-        raise SettingsError(f"no Dask scheduler answers at {address}", hint="tcp://HOST:8786") from error
+        raise SettingsError(f"no Dask scheduler answers at {address}", hint=_ADDRESS) from error
     with client:
         yield client
+
+
+def check_address(address: str) -> None:
+    """Raise SettingsError for what is no address of a scheduler, or has nobody listening: before a sweep begins."""
+    parts = urlsplit(address)
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host = port = None
+    if parts.scheme not in _SCHEMES or not host or not port:
+        raise SettingsError(f"{address!r} is no address of a Dask scheduler", hint=_ADDRESS)
+    try:
+        socket.create_connection((host, port), timeout=_CONNECT_SECONDS).close()
+    except OSError as error:
+        what = f"no Dask scheduler answers at {address}: {error.strerror or error}"
+        raise SettingsError(what, hint=_ADDRESS) from error
+    if parts.scheme in _ENCRYPTED and not _certificates():
+        what = "Dask has no certificates to speak TLS with"
+        raise SettingsError(what, where=address, hint="distributed.comm.tls in Dask's own configuration")
+
+
+def _certificates() -> bool:
+    try:
+        from distributed.security import Security  # noqa: PLC0415 - the optional extra, see ``_connected``
+    except ImportError:
+        return True  # what is missing is said where it is needed
+    return bool(Security().get_connection_args("client").get("ssl_context"))
 
 
 def _hush() -> None:

@@ -80,6 +80,8 @@ def prepare(request: Request) -> Prepared:
         )
     inventory, remarks = machines(request.hives) if request.hives else (load_inventory(request.inventory), ())
     inventory = select(inventory, request.limit)
+    if request.scheduler:
+        distributed.check_address(request.scheduler)
     if not inventory.hosts:
         raise SettingsError("no host is left", where=inventory.source, hint="fleetscan hosts -i FILE --limit PATTERN")
     rules = request.rules or (content("rules"),)

@@ -246,4 +246,8 @@ def _word(shown: _Shown) -> str:
 
 
 def _asked(question: str) -> bool:
-    return input(question).strip().lower() in ("y", "yes")
+    try:
+        return input(question).strip().lower() in ("y", "yes")
+    except EOFError:  # Ctrl-D: no answer is not yes
+        print()
+        return False

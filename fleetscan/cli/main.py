@@ -29,7 +29,7 @@ VERBS = {
     "hosts": "the inventory as resolved; check connections; trust host keys",
     "osqueryi": "an osqueryi-compatible shell over offline hives",
     "plan": "what would be asked: scopes, SQL, cost; lint existing packs",
-    "query": "run osquery SQL over offline hives or on a host",
+    "query": "run osquery SQL over offline hives",
     "report": "write reports of a stored sweep",
     "rules": "list, check and explain rules",
     "run": "run one scheduled job now",

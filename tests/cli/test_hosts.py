@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from fleetscan.cli.main import build_parser, main
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode
 from fleetscan.planner.facts import FACTS
-from tests.engines.conftest import ssh_fleet  # noqa: F401 - a fixture
+from tests.engines.conftest import ssh_fleet, sshd  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -193,3 +194,29 @@ def _refused(capsys: pytest.CaptureFixture[str]) -> None:
         main(["hosts", "trust", "-i", "h1,"])
     assert stop.value.code == ExitCode.USAGE
     assert "--yes" in capsys.readouterr().err
+
+
+class Person(io.StringIO):
+    """Somebody at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.live
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("y\n", ExitCode.CLEAN), ("Yes\n", ExitCode.CLEAN), ("n\n", 3), ("\n", 3), ("", 3)],
+    ids=["y", "yes", "n", "Enter", "Ctrl-D"],
+)
+def test_keys_are_pinned_when_a_person_says_yes_and_only_then(
+    ssh_fleet: Fleet,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    typed: str,
+    code: int,
+) -> None:
+    monkeypatch.setattr("sys.stdin", Person(typed))
+    path = str(inventory_of(ssh_fleet, tmp_path))
+    assert main(["hosts", "trust", "-i", path]) == code
+    assert (tmp_path / "known_hosts").exists() == (code == ExitCode.CLEAN)

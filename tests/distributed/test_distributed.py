@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import tempfile
@@ -55,7 +56,7 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A slow machine is neither a scheduler that is absent nor a worker that is."""
-    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", "60s")
+    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", LONG)
     monkeypatch.setattr(distributed, "PATIENCE", 5 * LONG)
 
 
@@ -260,7 +261,31 @@ def test_the_command_sweeps_from_the_workers_into_the_one_store(
     assert "pssigcheck.dll" in capsys.readouterr().out
 
 
-def test_a_scheduler_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(distributed, "_CONNECT_SECONDS", "2s")
+def test_a_scheduler_that_is_not_there_is_said() -> None:
     with pytest.raises(SettingsError, match="no Dask scheduler answers"):
         list(distributed.run(PLAN, hosts(1), "tcp://127.0.0.1:1", LIMITS, observer=Silent(), stop=threading.Event()))
+
+
+@pytest.mark.parametrize(
+    ("address", "says"),
+    [
+        ("localhost", "'localhost' is no address of a Dask scheduler (try: tcp://HOST:8786)"),
+        ("localhost:8786", "'localhost:8786' is no address"),
+        ("http://localhost:8786", "'http://localhost:8786' is no address"),
+        ("tcp://localhost", "'tcp://localhost' is no address"),
+        ("tcp://localhost:99999", "'tcp://localhost:99999' is no address"),
+        ("tcp://127.0.0.1:1", "no Dask scheduler answers at tcp://127.0.0.1:1: Connection refused"),
+        ("tls://{listening}", "tls://{listening}: Dask has no certificates to speak TLS with"),
+    ],
+)
+def test_a_wrong_scheduler_is_said_before_a_sweep_begins(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], address: str, says: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        listening = f"127.0.0.1:{server.getsockname()[1]}"
+        words = ["sweep", "-i", str(DEMO.parent / "demo.yml"), "--store", str(tmp_path / "s.db")]
+        with pytest.raises(SystemExit) as stop:
+            main([*words, "--scheduler", address.format(listening=listening)])
+    assert stop.value.code == ExitCode.USAGE
+    assert says.format(listening=listening) in capsys.readouterr().err
+    assert not (tmp_path / "s.db").exists()
