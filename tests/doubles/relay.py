@@ -18,7 +18,7 @@ def _send(connection: socket.socket) -> None:
 
 def main() -> None:
     """``relay HOST PORT``."""
-    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=10) as connection:
+    with socket.create_connection((sys.argv[1], int(sys.argv[2])), timeout=60) as connection:
         connection.settimeout(None)
         threading.Thread(target=_send, args=(connection,), daemon=True).start()
         while data := connection.recv(65536):

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import shlex
 import shutil
+import signal
 import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -92,6 +93,14 @@ class Fleet:
         finally:
             answer.unlink()
 
+    def tidy(self) -> None:
+        """End what still runs on the hosts: a process whose connection broke would count to the end."""
+        mark = f"FLEETSCAN_OSQUERYI_HIVES={self.folder}/".encode()
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):
+                if mark in path.read_bytes():
+                    os.kill(int(path.parent.name), signal.SIGKILL)
+
 
 def require_sshd() -> None:
     """Skip where OpenSSH's server is missing and cannot be installed; in CI that is a failure."""
@@ -144,7 +153,9 @@ def fleet(folder: Path, exports: Mapping[str, Sequence[Path]], *, prefix: Sequen
         daemon = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
         try:
             _await(next(iter(exports)), port, daemon, folder / "sshd.log")
-            yield Fleet(folder, port, tuple(exports))
+            running = Fleet(folder, port, tuple(exports))
+            yield running
+            running.tidy()
         finally:
             daemon.terminate()
             daemon.wait(60)

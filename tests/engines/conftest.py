@@ -53,7 +53,7 @@ def faults(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Faults]:
 
 
 @pytest.fixture(scope="session")
-def ssh_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     """Three hosts on loopback addresses behind one real OpenSSH daemon, each with a registry of its own."""
     folder = tmp_path_factory.mktemp("fleet")
     exports: dict[str, list[Path]] = {}
@@ -70,3 +70,10 @@ def ssh_fleet(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
         exports[address] = [export]
     with fleet(folder / "sshd", exports) as running:
         yield running
+
+
+@pytest.fixture
+def ssh_fleet(sshd: Fleet) -> Iterator[Fleet]:
+    """The three hosts; nothing that a test began on them outlives it."""
+    yield sshd
+    sshd.tidy()

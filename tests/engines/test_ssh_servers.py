@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import socket
 import subprocess
+import threading
 import time
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 import paramiko
 import pytest
-from paramiko.common import MSG_EXT_INFO, MSG_USERAUTH_INFO_REQUEST
+from paramiko.common import AUTH_FAILED, MSG_EXT_INFO, MSG_USERAUTH_INFO_REQUEST
 
 from fleetscan.engines.osqueryi import OsqueryiEngine
 from fleetscan.model.snapshot import Reason
@@ -106,13 +107,31 @@ def test_a_packet_larger_than_any_is_not_waited_for(faults: Faults) -> None:
         assert "a packet of 42949672" in refused(ask(faults.host("x", port=port)), Reason.CONNECTION)
 
 
+class Hesitant(paramiko.ServerInterface):
+    """Says no to everybody, and not before it is told to."""
+
+    def __init__(self) -> None:
+        self.told = threading.Event()
+
+    def check_auth_none(self, username: str) -> int:
+        del username
+        self.told.wait(LONG)
+        return AUTH_FAILED
+
+    def check_auth_publickey(self, username: str, key: paramiko.PKey) -> int:
+        del key
+        return self.check_auth_none(username)
+
+
 def announce_extensions(transport: paramiko.Transport) -> None:
-    """Four thousand million of them, after the key exchange."""
-    transport.start_server(server=paramiko.ServerInterface())
+    """Four thousand million of them, after the key exchange and before any answer to a login."""
+    hesitant = Hesitant()
+    transport.start_server(server=hesitant)
     bomb = paramiko.Message()
     bomb.add_byte(b"\x07")
     bomb.add_int(0xFFFFFFFF)
     transport._send_message(bomb)  # type: ignore[attr-defined]  # noqa: SLF001 - no honest server can be made to
+    hesitant.told.set()
 
 
 def test_a_list_that_says_it_is_longer_than_its_packet_is_not_read(faults: Faults, tmp_path: Path) -> None:
@@ -121,7 +140,7 @@ def test_a_list_that_says_it_is_longer_than_its_packet_is_not_read(faults: Fault
         pins.write_text(f"[127.0.0.1]:{port} {key.get_name()} {key.get_base64()}\n")
         answer = ask(faults.host("x", port=port, known_hosts=str(pins)))
     assert isinstance(answer, Failed)
-    assert "a list of 4294967295 entries" in answer.detail
+    assert "a list of 4294967295 entries" in answer.detail, answer
 
 
 def test_an_ipv6_address_is_a_host_like_any_other(faults: Faults, tmp_path: Path) -> None:
