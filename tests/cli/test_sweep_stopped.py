@@ -65,7 +65,7 @@ def log_of(folder: Path) -> str:
     return (folder / "log").read_text()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP], ids=["Ctrl-C", "SIGTERM", "SIGHUP"])
 def test_a_sweep_stops_within_seconds_whatever_its_hosts_do(hanging: Path, number: signal.Signals) -> None:
     with started(hanging) as process:
         began = time.monotonic()
