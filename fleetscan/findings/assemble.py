@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from fleetscan.baseline.grade import Graded
     from fleetscan.domain.entity import Entity, Ident
     from fleetscan.domain.known_good import KnownGood
+    from fleetscan.domain.verdicts import Verdict
     from fleetscan.findings.compare import HostDiff
     from fleetscan.findings.model import FleetChange, RuleHit
     from fleetscan.findings.reading import HitFinder, HostGroup
@@ -358,7 +359,7 @@ class _Work:
         entity, verdict = matter.judged.entity, matter.judged.verdict
         build = group.outlook.build if group else ""
         evidence = [(verdict.severity, verdict.why)] if not verdict.is_fine else []
-        evidence += [(change.severity, change.why)] if change else []
+        evidence += [(change.severity, _apart_from(verdict, change))] if change else []
         if not matter.is_stock:
             evidence += [(hit.severity, hit.told) for hit in matter.hits]
         severity = max((one for one, _ in evidence), default=Severity.INFO)
@@ -575,6 +576,13 @@ def _closing_gap(group: HostGroup | None, matter: Matter) -> str:
         group.coverage.hidden_gap(hit.row.key) or cell_gap(cells.get(hit.scope_id), hit.row.key) for hit in matter.hits
     ]
     return "" if "" in gaps else gaps[0]
+
+
+def _apart_from(verdict: Verdict, change: Graded) -> str:
+    """Why the change matters, without what the verdict beside it says already."""
+    if verdict.is_fine:
+        return change.why
+    return change.why.removesuffix(verdict.why).rstrip(":; ")
 
 
 def _not_that_file(approval: Approval, sha256: str, fingerprint: str) -> str:
