@@ -32,9 +32,6 @@ if TYPE_CHECKING:
     from fleetscan.store.interface import Baseline, Store, Sweep
     from fleetscan.store.records import FindingRecord
 
-OUTBOX = "fleetscan-outbox"
-"""Folder beside the settings file that holds what receivers have not taken yet."""
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class World:
@@ -139,11 +136,11 @@ def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: thr
             inventory=prepared.request.source,
         )
         problems = tuple(_write_reports(jobs, job, judged.document, world))
-        outbox = Outbox(jobs.folder / OUTBOX)
+        outbox = Outbox(jobs.folder / jobs.outbox)
         last = _last_told(store, outbox, job, sweep)
         events = tuple(changes_since(store, last, sweep, job=job.name, time=world.now()))
         deliveries = deliver(receivers, events, outbox)
-        outbox.mark(job.name, sweep.id)
+        problems += tuple(_not_marked(outbox, job, sweep))
     return Outcome(
         exit_code=judged.assessment.exit_code,
         sweep=sweep,
@@ -152,6 +149,16 @@ def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: thr
         deliveries=deliveries,
         problems=problems,
     )
+
+
+def _not_marked(outbox: Outbox, job: Job, sweep: Sweep) -> Iterator[str]:
+    """Remember what was told; where that cannot be, the sweep is no worse for it, and who is told must know."""
+    try:
+        outbox.mark(job.name, sweep.id)
+    except OSError as error:
+        if job.notify:
+            what = f"{error.filename}: {error.strerror}: the next run tells these changes again"
+            yield f"{what} (try: outbox: PATH in the settings, a folder that can be written)"
 
 
 def _baseline(store: Store, job: Job, sweep: Sweep) -> Baseline | None:

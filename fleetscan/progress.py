@@ -369,13 +369,13 @@ class _Shown(AbstractContextManager["_Shown"]):
 def show_progress(
     stream: TextIO, *, quiet: bool = False, verbose: bool = False, log_format: str = "text", job: str = ""
 ) -> _Shown:
-    """The display that fits: JSON lines if asked for, nothing if quiet, a bar on a terminal, else plain lines.
+    """The display that fits: nothing if quiet, JSON lines if asked for, a bar on a terminal, else plain lines.
 
     Use it as a context manager around the sweep; ``job`` is named in JSON lines.
     """
     out = cast("TextIO", _Forgiving(stream))
-    if log_format == "json":
-        return _Shown(JsonLines(out, job=job))
     if quiet:
         return _Shown(Silent())
+    if log_format == "json":
+        return _Shown(JsonLines(out, job=job))
     return _Shown(Bar(out, verbose=verbose) if stream.isatty() else Lines(out, verbose=verbose))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from apscheduler.events import EVENT_JOB_MAX_INSTANCES
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 from apscheduler.triggers.cron import CronTrigger
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from apscheduler.triggers.base import BaseTrigger
 
 DEFAULT_STORE = "fleetscan.db"
+OUTBOX = "fleetscan-outbox"
+"""Folder that holds what receivers have not taken yet, if the settings name no other."""
 RULE_INTERVAL = "rules"
 """``every: rules``: as often as the most impatient rule of the job asks for."""
 
@@ -46,7 +50,7 @@ _JOB_KEYS = (
     "reports",
     "notify",
 )
-_TOP_KEYS = ("store", "jobs", "notify")
+_TOP_KEYS = ("store", "outbox", "jobs", "notify")
 _MAX_WORKERS = 4
 
 
@@ -104,6 +108,7 @@ class Jobs:
     receivers: Mapping[str, Mapping[str, str]]
     places: Mapping[str, Place] = field(default_factory=dict)
     """Where each of ``receivers`` stands."""
+    outbox: str = OUTBOX
 
     def job(self, name: str) -> Job:
         """The job of that name."""
@@ -165,10 +170,13 @@ class _Reader:
     def jobs(self, root: Node) -> Jobs:
         store, jobs, receivers = DEFAULT_STORE, (), {}  # type: str, tuple[Job, ...], dict[str, dict[str, str]]
         places: dict[str, Place] = {}
+        outbox = OUTBOX
         for key, node in self.pairs(root, "the settings", _TOP_KEYS):
             match key.text:
                 case "store":
                     store = self.text(node, "store")
+                case "outbox":
+                    outbox = self.text(node, "outbox")
                 case "jobs":
                     jobs = tuple(self.job(name, value) for name, value in self.pairs(node, "jobs"))
                 case _:
@@ -179,7 +187,7 @@ class _Reader:
                 if name not in receivers:
                     hint = suggestion(name, receivers) if receivers else "add it below notify:"
                     raise SettingsError(f"job {job.name}: no receiver {name!r}", where=job.where, hint=hint)
-        return Jobs(folder=self.path.parent, store=store, jobs=jobs, receivers=receivers, places=places)
+        return Jobs(folder=self.path.parent, store=store, jobs=jobs, receivers=receivers, places=places, outbox=outbox)
 
     def receiver(self, name: Scalar, node: Node) -> dict[str, str]:
         return {key.text: self.text(value, key.text) for key, value in self.pairs(node, f"receiver {name.text}")}
@@ -288,7 +296,8 @@ class Watch:
     """Runs jobs when they are due: no overlap of a job with itself, missed runs coalesced, errors survived.
 
     ``run`` runs one job and returns when it is done; it is called from worker threads, like ``failed``, which is told
-    what a job raised. ``intervals`` gives the intervals of a job's rules.
+    what a job raised, and ``skipped``, which is told the name of a job that was due and is still running. ``intervals``
+    gives the intervals of a job's rules.
     """
 
     def __init__(
@@ -296,11 +305,15 @@ class Watch:
         run: Callable[[Jobs, Job], None],
         intervals: Callable[[Jobs, Job], Iterable[int | None]],
         failed: Callable[[Job, Exception], None],
+        skipped: Callable[[str], None],
     ) -> None:
         self._run = run
         self._intervals = intervals
         self._failed = failed
+        # The library's own words for it are a warning that names no job.
+        logging.getLogger("apscheduler").setLevel(logging.ERROR)
         self._scheduler = BackgroundScheduler(executors={"default": ThreadPoolExecutor(_MAX_WORKERS)}, timezone="UTC")
+        self._scheduler.add_listener(lambda event: skipped(event.job_id), EVENT_JOB_MAX_INSTANCES)
         self._lock = threading.Lock()
 
     def load(self, jobs: Jobs) -> tuple[str, ...]:

@@ -93,7 +93,8 @@ def run(args: Namespace) -> ExitCode:
 
         def run_one(jobs: Jobs, job: Job) -> None:
             say("started", job=job.name)
-            with show_progress(sys.stderr, quiet=True, log_format=args.log_format, job=job.name) as observer:
+            quiet = args.log_format != "json"  # lines for people are about jobs only
+            with show_progress(sys.stderr, quiet=quiet, log_format=args.log_format, job=job.name) as observer:
                 outcome = run_job(jobs, job, world(), observer=observer, stop=wishes.stop)
             say(f"sweep {outcome.sweep.id} ended with {outcome.exit_code.name.lower()}", job=job.name)
             tell(outcome, log_format=args.log_format, job=job.name)
@@ -103,7 +104,10 @@ def run(args: Namespace) -> ExitCode:
                 traceback.print_exception(error)
             say(in_words(error), job=job.name)
 
-        watch = Watch(run_one, intervals_of, failed)
+        def skipped(name: str) -> None:
+            say("still running: a run that is due is left out", job=name)
+
+        watch = Watch(run_one, intervals_of, failed, skipped)
         names = watch.load(jobs)
         if not names:
             raise SettingsError("no job has a schedule", where=str(args.config), hint='every: 6h or cron: "30 3 * * *"')

@@ -19,10 +19,10 @@ import pytest
 
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode, FleetscanError, SettingsError
-from fleetscan.jobs import OUTBOX, Outcome, World, run_job
+from fleetscan.jobs import Outcome, World, run_job
 from fleetscan.notify import Deferred, EventKind
 from fleetscan.progress import Silent
-from fleetscan.schedule import load_jobs
+from fleetscan.schedule import OUTBOX, load_jobs
 from fleetscan.store.interface import INCOMPLETE
 from fleetscan.store.sql import open_store
 from tests.patience import LONG, ended_at_last
@@ -286,6 +286,24 @@ def test_a_job_that_fails_says_why(fleet: Fleet) -> None:
     said = watched(fleet, SETTINGS, until="job nightly: started")
     said += watched(fleet, SETTINGS.replace("every: 2s", "every: 1s"), until="started")
     assert any("job nightly: " in line and "fleet.yml: cannot be read" in line for line in said)
+
+
+def test_an_outbox_that_cannot_be_written_changes_no_outcome(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    (fleet.folder / OUTBOX).write_text("a file where the folder should be")
+    outcome = fleet.run()
+    assert outcome.exit_code == ExitCode.FINDINGS
+    assert outcome.document is not None
+    [problem] = outcome.problems
+    assert "the next run tells these changes again (try: outbox: PATH in the settings" in problem
+
+
+def test_the_outbox_may_stand_elsewhere(fleet: Fleet) -> None:
+    fleet.becomes(HIJACKED)
+    (fleet.folder / "fleetscan.yml").write_text(f"outbox: var/outbox\n{SETTINGS}", encoding="utf-8")
+    fleet.run()
+    assert (fleet.folder / "var" / "outbox").is_dir()
+    assert not (fleet.folder / OUTBOX).exists()
 
 
 @pytest.mark.parametrize(

@@ -82,7 +82,8 @@ def test_counts_come_from_time_to_time() -> None:
     assert stream.getvalue().count(" running, ") > 2
 
 
-def test_quiet_is_quiet() -> None:
+def test_quiet_is_quiet_in_any_form() -> None:
+    assert shown(io.StringIO(), quiet=True, log_format="json") == ""
     assert shown(io.StringIO(), quiet=True) == ""
 
 

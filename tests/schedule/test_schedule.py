@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fleetscan.errors import Place, SettingsError
 from fleetscan.schedule import Cron, Every, Job, Jobs, ReportTo, Watch, load_jobs, next_run, seconds_of, trigger_of
+from tests.patience import eventually
 from tests.patience import LONG
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def every_second(folder: Path, *names: str) -> Jobs:
 def test_a_failing_job_does_not_end_the_watch(tmp_path: Path) -> None:
     recorder = Recorder(fail=True)
     told: list[tuple[str, str]] = []
-    watch = Watch(recorder, no_intervals, lambda job, error: told.append((job.name, type(error).__name__)))
+    watch = Watch(recorder, no_intervals, lambda job, error: told.append((job.name, type(error).__name__)), print)
     watch.load(every_second(tmp_path, "a"))
     watch.start()
     try:
@@ -201,12 +202,14 @@ def test_a_failing_job_does_not_end_the_watch(tmp_path: Path) -> None:
 def test_a_job_never_overlaps_itself_and_missed_runs_are_one_run(tmp_path: Path) -> None:
     hold = threading.Event()
     recorder = Recorder(hold=hold)
-    watch = Watch(recorder, no_intervals, never)
+    skipped: list[str] = []
+    watch = Watch(recorder, no_intervals, never, skipped.append)
     watch.load(every_second(tmp_path, "a"))
     watch.start()
     try:
         assert recorder.ran.acquire(timeout=LONG)
         assert not recorder.ran.acquire(timeout=2.5), "it ran again while it was running"
+        assert eventually(lambda: set(skipped) == {"a"})
         hold.set()
         assert recorder.ran.acquire(timeout=LONG)
     finally:
@@ -215,7 +218,7 @@ def test_a_job_never_overlaps_itself_and_missed_runs_are_one_run(tmp_path: Path)
 
 
 def test_reload_replaces_the_jobs_and_refuses_a_wrong_set_whole(tmp_path: Path) -> None:
-    watch = Watch(Recorder(), no_intervals, never)
+    watch = Watch(Recorder(), no_intervals, never, print)
     assert watch.load(every_second(tmp_path, "a")) == ("a",)
     watch.start()
     try:
