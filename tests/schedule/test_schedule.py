@@ -13,8 +13,7 @@ from hypothesis import strategies as st
 
 from fleetscan.errors import Place, SettingsError
 from fleetscan.schedule import Cron, Every, Job, Jobs, ReportTo, Watch, load_jobs, next_run, seconds_of, trigger_of
-from tests.patience import eventually
-from tests.patience import LONG
+from tests.patience import LONG, eventually
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
