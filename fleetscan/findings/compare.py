@@ -201,7 +201,7 @@ def diffs(comparer: Comparer, sides: Sides, outlooks: tuple[Outlooks, Outlooks])
     store = comparer.judge.store
     cells = (
         cell
-        for cell in store.changed(sides.base, sides.sweep, golden=sides.golden)
+        for cell in store.changed(sides.base, sides.sweep, golden=sides.golden, hosts=sides.hosts)
         if sides.hosts is None or cell.host in sides.hosts
     )
     hosts = ((host, tuple(found)) for host, found in groupby(cells, key=attrgetter("host")))

@@ -72,7 +72,7 @@ def difference(
         for one in diffs(comparer, Sides(base=base.sweep, sweep=sweep.id, golden=golden, hosts=chosen), outlooks)
         if one.changes or one.gaps
     )
-    then, today = (dict(store.plan(one).scopes) for one in (base.sweep, sweep.id))
+    before, after = (dict(store.plan(one).scopes) for one in (base.sweep, sweep.id))
     return Difference(
         changes=tuple(host_changes(found)),
         fleet_changes=fleet_changes(
@@ -81,8 +81,8 @@ def difference(
         gaps=(*_entity_gaps(found), *fleet.gaps()),
         first_seen=fleet.first_seen if fleet.by_past else (),
         no_longer_listed=fleet.no_longer_listed if fleet.by_past else (),
-        first_asked=_only_in(today, then),
-        no_longer_asked=_only_in(then, today),
+        first_asked=_only_in(after, before),
+        no_longer_asked=_only_in(before, after),
     )
 
 

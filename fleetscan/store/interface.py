@@ -12,7 +12,7 @@ from fleetscan.planner.detections import detection_scopes
 from fleetscan.store.digest import canonical, sha256
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from types import TracebackType
     from typing import Self
@@ -347,11 +347,13 @@ class Store(Protocol):
         """The whole result of a host as it was put, in canonical order and without mtime."""
         ...
 
-    def changed(self, base: SweepId, sweep: SweepId, *, golden: HostId | None = None) -> Iterator[ChangedCell]:
-        """Cells that differ: each host against its own past, or against host ``golden`` of the base sweep.
+    def changed(
+        self, base: SweepId, sweep: SweepId, *, golden: HostId | None = None, hosts: Collection[HostId] | None = None
+    ) -> Iterator[ChangedCell]:
+        """Cells that differ: each host against its own past, or ``hosts`` (None: all) against ``golden`` of the base.
 
         Only ids are compared; no block is opened. A host that only one sweep has gives all its cells, with None on
-        the other side.
+        the other side. The cells of a host come one after the other.
         """
         ...
 

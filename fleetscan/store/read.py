@@ -33,7 +33,7 @@ from fleetscan.store.interface import (
 from fleetscan.store.write import chunks
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from sqlalchemy import Connection, Row
 
@@ -128,6 +128,9 @@ _GONE = """UNION ALL
     AND NOT EXISTS (SELECT 1 FROM result b WHERE b.sweep = :sweep AND b.host = a.host)"""
 _CHANGED = text(_MOVED.format(past="b.host", gone=_GONE))
 _CHANGED_GOLDEN = text(_MOVED.format(past=":golden", gone=""))
+_CHANGED_SOME = text(
+    _MOVED.format(past=":golden", gone="AND b.host IN (SELECT o.id FROM host o WHERE o.name IN :hosts)")
+).bindparams(bindparam("hosts", expanding=True))
 
 
 class Reader:
@@ -425,7 +428,9 @@ class Reader:
             blind_spots=self._blind_spots(sweep, host),
         )
 
-    def changed(self, base: SweepId, sweep: SweepId, golden: HostId | None) -> Iterator[ChangedCell]:
+    def changed(
+        self, base: SweepId, sweep: SweepId, golden: HostId | None, hosts: Collection[HostId] | None = None
+    ) -> Iterator[ChangedCell]:
         """Cells that differ, found by comparing numbers only."""
         with self.at(base) as (connection, base_number):
             known = select(schema.sweep.c.id).where(schema.sweep.c.name == sweep, schema.sweep.c.pruned.is_(None))
@@ -433,12 +438,18 @@ class Reader:
             if number is None:
                 with self.at(sweep):  # says why
                     return
-            values = {"base": base_number, "sweep": number}
-            query = _CHANGED
+            values: dict[str, object] = {"base": base_number, "sweep": number}
+            queries = [(_CHANGED, values)]
             if golden is not None:
-                query = _CHANGED_GOLDEN
                 values["golden"] = self._golden(connection, base, base_number, golden)
-            rows = connection.execute(query, values, execution_options={"yield_per": _FETCH})
+                queries = [(_CHANGED_GOLDEN, values)]
+                if hosts is not None:  # of several golden hosts each has its own: all hosts with each would be too many
+                    queries = [(_CHANGED_SOME, values | {"hosts": list(some)}) for some in chunks(sorted(hosts))]
+            rows = (
+                row
+                for query, chosen in queries
+                for row in connection.execute(query, chosen, execution_options={"yield_per": _FETCH})
+            )
             for name, scope_id, old_status, old_block, new_status, new_block in rows:
                 yield ChangedCell(
                     host=HostId(name),

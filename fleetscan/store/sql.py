@@ -14,7 +14,7 @@ from fleetscan.store.verify import verify
 from fleetscan.store.write import Writer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
     from pathlib import Path
     from types import TracebackType
@@ -185,9 +185,11 @@ class SqlStore:
         """See interface."""
         return self._reader.result(sweep, host)
 
-    def changed(self, base: SweepId, sweep: SweepId, *, golden: HostId | None = None) -> Iterator[ChangedCell]:
+    def changed(
+        self, base: SweepId, sweep: SweepId, *, golden: HostId | None = None, hosts: Collection[HostId] | None = None
+    ) -> Iterator[ChangedCell]:
         """See interface."""
-        return self._reader.changed(base, sweep, golden)
+        return self._reader.changed(base, sweep, golden, hosts)
 
     def put_baseline(self, baseline: Baseline) -> None:
         """See interface."""

@@ -305,6 +305,16 @@ def test_changed_cells_against_a_golden_host(store: SqlStore, fleet: type[Fleet]
         list(store.changed(base, now, golden=HostId("a")))
 
 
+def test_some_hosts_against_a_golden_host(store: SqlStore, fleet: type[Fleet]) -> None:
+    base = fleet.sweep(store, {"gold": ALL})
+    evil = {**ALL, "s-oid": "evil.dll", "s-run": "evil.exe"}
+    many = [f"h-{number:04}" for number in range(1200)]
+    now = fleet.sweep(store, {"same": ALL, **dict.fromkeys(many, evil)})
+    chosen = {HostId("same"), HostId("nobody"), *map(HostId, many[:700])}
+    found = [(cell.host, cell.scope_id) for cell in store.changed(base, now, golden=HostId("gold"), hosts=chosen)]
+    assert found == [(name, scope) for name in many[:700] for scope in ("s-oid", "s-run")]
+
+
 def test_baselines_stand_side_by_side(store: SqlStore, fleet: type[Fleet]) -> None:
     sweep = fleet.sweep(store, {"gold": ALL, "silver": ALL, "silent": None})
     past = Baseline(name="before-patch", sweep=sweep, created=fleet.start, note="change 4711")
