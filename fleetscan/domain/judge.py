@@ -85,6 +85,8 @@ def _area(entity: Entity, _context: Context) -> Verdict:
 def _other_function(entity: Entity, context: Context) -> Verdict:
     if entity.incomplete:
         return verdicts.incomplete(entity, Severity.LOW)
+    if entity.get("view") == "user" and entity.get("dll"):
+        return verdicts.unknown(verdicts.IN_A_USER_HIVE, Severity.LOW, What.SUSPICIOUS)
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
     if not entity.get("dll"):

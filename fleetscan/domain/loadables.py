@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from fleetscan.domain.verdicts import Verdict, expected, hijack, incomplete, likely, structural, unknown
+from fleetscan.domain.verdicts import IN_A_USER_HIVE, Verdict, expected, hijack, incomplete, likely, structural, unknown
 from fleetscan.model.finding import Severity, VerdictKind, What
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def judge_trust(entity: Entity, context: Context) -> Verdict:
 
 def _shape(entity: Entity) -> Verdict | None:
     if entity.get("view") == "user":
-        why = "registered in a user hive: Windows does not read it there, and nothing legitimate writes it"
-        return unknown(why, Severity.LOW, What.SUSPICIOUS)
+        return unknown(IN_A_USER_HIVE, Severity.LOW, What.SUSPICIOUS)
     if entity.incomplete and not entity.get("dll"):
         return incomplete(entity)
     if any(flag.code in _SHAPE and flag.severity >= Severity.MEDIUM for flag in entity.flags):

@@ -160,10 +160,12 @@ def judge_namespace(entity: Entity, context: Context) -> Verdict:
 
 
 def _known_namespace(entity: Entity, fact: Fact) -> Verdict:
-    if entity.get("enabled") == "0":
+    if entity.get("enabled") == "0" and fact.is_windows:
         return hijack(fact, f"{fact.name} is switched off: denial, or preparation", Severity.MEDIUM, What.SUSPICIOUS)
     if entity.severity_of_flags >= Severity.MEDIUM:
         return structural(entity)
+    if entity.get("enabled") == "0":
+        return likely(fact, f"{fact.name} is switched off")
     if not fact.is_windows and entity.get("rank") == "before DNS":
         return unknown(f"{fact.name} is asked before DNS", Severity.MEDIUM, What.SUSPICIOUS)
     return _match(fact)

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from fleetscan.domain.known_good import Fact
 
 
+IN_A_USER_HIVE = "registered in a user hive: Windows does not read it there, and nothing legitimate writes it"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verdict:
     """``why`` is a sentence for people; ``fact`` names the known-good entry that was compared, if there is one."""

@@ -208,6 +208,11 @@ CASES = [
     Case("DNS", namespace(1, DNS, r"%SystemRoot%\System32\mswsock.dll"), E),
     Case("DNS switched off", namespace(1, DNS, r"%SystemRoot%\System32\mswsock.dll", enabled=0), H, MEDIUM),
     Case("Bonjour", namespace(1, "B600E6E9-553B-4A19-8696-335E5C896153", r"C:\Program Files\Bonjour\mdnsNSP.dll"), L),
+    Case(
+        "Bonjour switched off",
+        namespace(1, "B600E6E9-553B-4A19-8696-335E5C896153", r"C:\Program Files\Bonjour\mdnsNSP.dll", enabled=0),
+        L,
+    ),
     Case("foreign name space", namespace(1, FOREIGN, r"C:\Program Files\x\x.dll"), U, MEDIUM),
     Case(
         "name space without GUID",
@@ -271,6 +276,16 @@ CASES = [
         key(f"{OID}\\CertDllOpenStoreProv\\#254", Dll=r"C:\ProgramData\x.dll", FuncName="F"),
         S,
         HIGH,
+    ),
+    Case(
+        "store provider in a user hive",
+        key(
+            r"HKEY_USERS\S-1-5-21-1-2-3-1001\Software\Microsoft\Cryptography\OID\EncodingType 0"
+            r"\CertDllOpenStoreProv\#254",
+            Dll=r"C:\ProgramData\x.dll",
+        ),
+        U,
+        LOW,
     ),
     Case(
         "permissions of lsass as text",
