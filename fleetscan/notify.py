@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import http.client
 import json
 import os
 import re
@@ -39,6 +40,10 @@ BACKOFF = (1.0, 4.0)
 MAX_WAITING = 10_000
 """Events kept per receiver; of a longer queue the oldest are dropped, and the drop is itself reported."""
 
+_ANY_TEXT = "backslashreplace"
+"""What is no text, as half a character of a key's name, is written as an escape and not refused for ever."""
+
+_MOVED = frozenset({301, 302, 303, 307, 308})
 _RETRYABLE = frozenset({408, 425, 429, 500, 502, 503, 504})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -101,6 +106,13 @@ def render(template: str, events: Sequence[Event]) -> str:
         raise NotifyError(f"the notification template failed: {error}", hint="{{ events[0].title }}") from error
 
 
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """A redirect is an error: following it, Python would drop the events, and they would count as taken."""
+
+    def redirect_request(self, *_arguments: object) -> None:
+        """Go nowhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Webhook:
     """POSTs JSON. ``secret`` signs the body: header ``X-Fleetscan-Signature: sha256=<HMAC of timestamp.body>``."""
@@ -124,12 +136,13 @@ class Webhook:
             body = render(self.template, events)
         for pause in (*BACKOFF, None):
             try:
-                self._post(body.encode())
+                self._post(body.encode(errors=_ANY_TEXT))
             except urllib.error.HTTPError as error:
                 error.close()
                 if error.code not in _RETRYABLE or pause is None:
-                    raise NotifyError(f"{self.name}: the webhook answered {error.code}") from error
-            except (OSError, ValueError) as error:
+                    moved = ": give its new address" if error.code in _MOVED else ""
+                    raise NotifyError(f"{self.name}: the webhook answered {error.code}{moved}") from error
+            except (OSError, ValueError, http.client.HTTPException) as error:
                 if pause is None:
                     raise NotifyError(f"{self.name}: the webhook cannot be reached: {type(error).__name__}") from error
             else:
@@ -143,7 +156,7 @@ class Webhook:
             signature = hmac.new(self.secret.encode(), stamp.encode() + b"." + body, hashlib.sha256).hexdigest()
             headers["X-Fleetscan-Signature"] = f"sha256={signature}"
         request = urllib.request.Request(self.url, data=body, headers=headers, method="POST")  # noqa: S310 - scheme checked in receiver_from
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as answer:  # noqa: S310 - see above
+        with urllib.request.build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
             answer.read(65536)
 
 
@@ -172,7 +185,7 @@ class Syslog:
                         _send_counted(secure, messages)
                 else:
                     _send_counted(stream, messages)
-        except OSError as error:
+        except (OSError, ValueError) as error:  # UnicodeError: a host name that cannot be one
             raise NotifyError(f"{self.name}: syslog at {self.host}:{self.port} cannot be reached: {error}") from error
 
 
@@ -188,7 +201,7 @@ def syslog_message(event: Event) -> bytes:
     text = _plain(f"{event.kind}: {event.host}: {event.title}: {event.detail}")
     host = _CONTROL.sub("", socket.gethostname()) or "-"
     header = f"<{priority}>1 {event.time} {host} fleetscan {os.getpid()} {event.kind.replace(' ', '-')}"
-    return f"{header} [fleetscan@32473 {data}] \ufeff{text}".encode()
+    return f"{header} [fleetscan@32473 {data}] \ufeff{text}".encode(errors=_ANY_TEXT)
 
 
 def _plain(text: str) -> str:
@@ -209,7 +222,7 @@ class File:
     def send(self, events: Sequence[Event]) -> None:
         """All lines in one write, on disk when it returns."""
         try:
-            with self.path.open("a", encoding="utf-8") as file:
+            with self.path.open("a", encoding="utf-8", errors=_ANY_TEXT) as file:
                 file.write("".join(json.dumps(asdict(event), ensure_ascii=False) + "\n" for event in events))
                 file.flush()
                 os.fsync(file.fileno())

@@ -40,6 +40,8 @@ def in_words(error: BaseException, verb: str | None = None) -> str:
             return f"interrupted; what was stored is kept{hint}"
         case MemoryError():
             return "out of memory (try: fewer hosts at once with --concurrency, or fewer files)"
+        case RuntimeError() if "start new thread" in str(error):
+            return "this machine allows no more threads (try: fewer hosts at once with --concurrency)"
         case OSError():
             where = f"{error.filename}: " if error.filename is not None else "output: "
             hint = "free space on the disk" if error.errno == errno.ENOSPC else "check the path and its permissions"

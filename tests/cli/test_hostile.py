@@ -95,6 +95,14 @@ def test_out_of_memory_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert "out of memory (try: " in failing(capsys, "plan")
 
 
+def test_too_many_threads_are_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def multiply(_: object) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(plan, "run", multiply)
+    assert "this machine allows no more threads (try: fewer hosts at once" in failing(capsys, "plan")
+
+
 def test_a_name_cannot_act_on_the_terminal(capsys: pytest.CaptureFixture[str]) -> None:
     line = failing(capsys, "sweep", "-i", "\x1b[31mred\nfleetscan: all clean.yml")
     assert "<U+001B>[31mred<U+000A>fleetscan: all clean.yml" in line

@@ -8,7 +8,7 @@ import json
 import re
 import socket
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -295,3 +295,90 @@ def test_a_syslog_server_that_is_gone_is_a_typed_error(transport: str) -> None:
         port = server.getsockname()[1]
     with pytest.raises(NotifyError, match="cannot be reached"):
         Syslog(name="siem", transport=transport, host="127.0.0.1", port=port).send([NEW])
+
+
+@pytest.mark.parametrize("code", [301, 302, 303, 307, 308])
+def test_a_webhook_that_moved_has_taken_nothing(tmp_path: Path, code: int) -> None:
+    """Python would follow with a GET that carries no event."""
+    gets: list[str] = []
+
+    class Elsewhere(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            gets.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+
+        def do_POST(self) -> None:
+            self.rfile.read(int(self.headers["Content-Length"]))
+            self.send_response(code)
+            self.send_header("Location", "/new")
+            self.end_headers()
+
+        def log_message(self, *_arguments: object) -> None:
+            """Quiet."""
+
+    with served(Elsewhere) as url:
+        [delivery] = deliver([webhook(url)], [NEW], Outbox(tmp_path))
+    assert delivery == Deferred("hook", 1, f"hook: the webhook answered {code}: give its new address")
+    assert gets == []
+    assert Outbox(tmp_path).waiting("hook") == [NEW]
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/hook"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+@contextmanager
+def noise(answer: bytes) -> Iterator[int]:
+    """A server that says something of its own to whoever connects."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    with connection:
+                        connection.sendall(answer)
+                        connection.recv(65536)
+
+        thread = threading.Thread(target=serve, daemon=True)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("answer", [b"SSH-2.0-OpenSSH_9.2\r\n", b"HTTP/1.1 abc\r\n\r\n", b"", b"\xff" * 70_000])
+def test_a_webhook_that_speaks_no_http_is_deferred(tmp_path: Path, answer: bytes) -> None:
+    with noise(answer) as port:
+        [delivery] = deliver([webhook(f"http://127.0.0.1:{port}/")], [NEW], Outbox(tmp_path))
+    assert isinstance(delivery, Deferred)
+    assert Outbox(tmp_path).waiting("hook") == [NEW]
+
+
+@pytest.mark.parametrize("url", ["http://host:x/", "http://a..b/", "http:///", "https://[::1"])
+def test_a_url_that_cannot_be_one_is_deferred_or_refused(tmp_path: Path, url: str) -> None:
+    [delivery] = deliver([webhook(url)], [NEW], Outbox(tmp_path))
+    assert isinstance(delivery, Deferred)
+    syslog = Syslog(name="siem", transport="tcp", host="a..b", port=514)
+    [delivery] = deliver([syslog], [NEW], Outbox(tmp_path))
+    assert isinstance(delivery, Deferred)
+
+
+def test_half_a_character_of_a_host_is_told_as_an_escape(tmp_path: Path) -> None:
+    event = replace(NEW, detail="half \ud83d of it")
+    file = File(name="log", path=tmp_path / "told.jsonl")
+    with hook_server([200]) as (hook, url):
+        deliveries = deliver([webhook(url), file], [event], Outbox(tmp_path))
+    assert deliveries == (Delivered("hook", 1), Delivered("log", 1))
+    assert json.loads(hook.got[0][1])["events"][0]["detail"] == "half \ud83d of it"
+    assert "half \\ud83d of it" in (tmp_path / "told.jsonl").read_text(encoding="utf-8")
+    assert rb"half \ud83d of it" in syslog_message(event)
