@@ -17,7 +17,7 @@ _SHAPE = frozenset({"version 1", "default list", "encoding", "no GUID", "type", 
 """Flags that decide alone, whatever DLL is named."""
 _DIAGNOSTIC = "DiagnosticPolicy"
 """A step that stock systems register for the test action only: wrong for any other action, whoever owns it."""
-_SHOWN = frozenset({"quotes", "slashes", "doubled", "subkeys"})
+_SHOWN = frozenset({"doubled", "subkeys"})
 """Flags of a registration that leads to the stock DLL, but is not as Windows writes it: shown, at low."""
 _PATH_FLAGS = frozenset(
     {"writable", "prefix", "remote", "user variable", "unknown variable", "stream", "system DLL", "mock folder"}

@@ -159,10 +159,10 @@ def _clean(raw: str, flags: list[Flag]) -> str:
 def _punctuation(text: str, flags: list[Flag]) -> str:
     if '"' in text:
         text = text.replace('"', "").strip(_BLANKS)
-        flags.append(Flag("quotes", "quotes around the path", Severity.LOW))
+        flags.append(Flag("quotes", "quotes around the path", Severity.MEDIUM))
     if "/" in text:
         text = text.replace("/", "\\")
-        flags.append(Flag("slashes", "forward slashes", Severity.LOW))
+        flags.append(Flag("slashes", "forward slashes, which filters on paths do not see", Severity.MEDIUM))
     return text
 
 

@@ -305,7 +305,9 @@ CASES = [
     ),
     Case("signature flag as text", key(FLAG, State="146432"), H, LOW),
     Case("signature flag", key(FLAG, State=("REG_DWORD", "146432")), E),
-    Case("stock with forward slashes", sip(POWERSHELL, PS_DLL.replace("\\", "/"), "PsVerifyHash"), S, LOW),
+    Case("stock with forward slashes", sip(POWERSHELL, PS_DLL.replace("\\", "/"), "PsVerifyHash"), S, MEDIUM),
+    Case("stock in quotes", sip(POWERSHELL, f'"{PS_DLL}"', "PsVerifyHash"), S, MEDIUM),
+    Case("stock with a doubled backslash", sip(POWERSHELL, PS_DLL.replace("32", "32\\"), "PsVerifyHash"), S, LOW),
     Case(
         "stock beside the program", trust(GENERIC_VERIFY, "Message", r".\WINTRUST.DLL", "SoftpubLoadMessage"), S, HIGH
     ),
