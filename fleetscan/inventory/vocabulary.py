@@ -83,7 +83,7 @@ def value_of(name: str, text: str, *, where: Place, folder: Path) -> Single:
     if not text.isprintable():
         raise InventoryError(f"{name} holds a character that is none of a name: {text!a}", where=where)
     if name in PATHS:
-        return _path(text, folder)
+        return _path(name, text, folder, where)
     if name in CHOICES:
         if text not in CHOICES[name]:
             raise InventoryError(f"{name}: {text!r} is unknown", where=where, hint=suggestion(text, CHOICES[name]))
@@ -100,10 +100,14 @@ def value_of(name: str, text: str, *, where: Place, folder: Path) -> Single:
     return text
 
 
-def _path(text: str, folder: Path) -> str:
+def _path(name: str, text: str, folder: Path, where: Place) -> str:
     if text.startswith("\\\\.\\pipe\\"):
         return text
-    return str(folder / Path(text).expanduser())
+    try:
+        return str(folder / Path(text).expanduser())
+    except RuntimeError as error:
+        what = f"{name}: {text!r} begins with the home of nobody here"
+        raise InventoryError(what, where=where, hint="a whole path, or ~/... for the home of who runs this") from error
 
 
 def _port(text: str, where: Place) -> int:

@@ -113,6 +113,7 @@ WRONG = {
     "no recording": ("hosts:\n  a: {engine: recorded}\n", 2, "(try: recording: PATH)"),
     "empty": ("hosts:\n  a: {user: ''}\n", 2, "user is empty"),
     "empty variable": ("hosts:\n  a: {user: '${X:-}'}\n", 2, "user is empty"),
+    "nobody's home": ("hosts:\n  a: {known_hosts: ~nobody-at-all/x}\n", 2, "begins with the home of nobody here"),
     "no variable": ("hosts:\n  a: {user: '${NO NAME}'}\n", 2, "${NAME} or ${NAME:-default}"),
     "one socket, two hosts": ("vars: {engine: osqueryd}\nhosts:\n- a\n- b\n", 4, "a have one socket"),
     "groups no mapping": ("groups: [a]\n", 1, "groups must be a mapping"),
