@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -55,6 +56,8 @@ class Outcome:
     events: tuple[Event, ...] = ()
     deliveries: tuple[Delivery, ...] = ()
     problems: tuple[str, ...] = field(default=())
+    again: str = ""
+    """The command line that goes on with a sweep that was stopped."""
 
 
 def note_of(job: Job) -> str:
@@ -71,6 +74,15 @@ def request_of(jobs: Jobs, job: Job) -> Request:
         limits=Limits(total_seconds=job.deadline),
         note=note_of(job),
     )
+
+
+def _resuming(jobs: Jobs, job: Job, sweep: Sweep) -> str:
+    """The command that goes on with a sweep of the job."""
+    request = request_of(jobs, job)
+    words = ["fleetscan", "sweep", "--resume", sweep.id, "-i", request.inventory, "--store", store_place(jobs)]
+    words += [word for limit in request.limit for word in ("--limit", limit)]
+    words += [word for path in request.rules for word in ("--rules", str(path))]
+    return shlex.join(words)
 
 
 def intervals_of(jobs: Jobs, job: Job) -> tuple[int | None, ...]:
@@ -125,7 +137,7 @@ def run_job(jobs: Jobs, job: Job, world: World, *, observer: Observer, stop: thr
         sweep_id = begin(prepared, store, now=world.now())
         sweep = ask(prepared, store, sweep_id, world.engine_named, observer=observer, stop=stop, now=world.now)
         if stop.is_set():
-            return Outcome(exit_code=ExitCode.INCOMPLETE, sweep=sweep)
+            return Outcome(exit_code=ExitCode.INCOMPLETE, sweep=sweep, again=_resuming(jobs, job, sweep))
         judged = judge(
             store,
             sweep,

@@ -76,7 +76,7 @@ def run(args: Namespace) -> ExitCode:
 
 def tell(outcome: Outcome, *, log_format: str, job: str = "") -> None:
     """Say on standard error what is not in the table: a stop, reports that failed, receivers."""
-    stopped = f"stopped: sweep {outcome.sweep.id} is not complete (try: fleetscan sweep --resume {outcome.sweep.id}"
-    lines = () if outcome.document else (f"{stopped}, with the inventory, rules and store of the job)",)
+    stopped = f"stopped: sweep {outcome.sweep.id} is not complete (try: {outcome.again})"
+    lines = () if outcome.document else (stopped,)
     for line in (*lines, *outcome.problems, *map(summary, outcome.deliveries)):
         tell_line(sys.stderr, line, log_format=log_format, job=job)

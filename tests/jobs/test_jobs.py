@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from fleetscan.cli.main import main
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode, FleetscanError, SettingsError
 from fleetscan.jobs import Outcome, World, run_job
@@ -198,6 +200,12 @@ def test_a_job_that_is_told_to_stop_is_incomplete_and_tells_nothing(fleet: Fleet
     assert outcome.exit_code is ExitCode.INCOMPLETE
     assert outcome.document is None
     assert not (fleet.folder / "told.jsonl").exists()
+    program, *words = shlex.split(outcome.again)
+    assert program == "fleetscan"
+    assert main([*words, "-q"]) == ExitCode.FINDINGS
+    with open_store(str(fleet.folder / "s.db")) as store:
+        [sweep] = store.sweeps()
+        assert (sweep.id, sweep.answered) == (outcome.sweep.id, 1)
 
 
 def test_a_receiver_that_cannot_be_made_stops_the_job_before_any_host_is_asked(fleet: Fleet) -> None:
