@@ -3,9 +3,12 @@
 from fleetscan.evaluate.batch import CompiledRules, compile_rules, judge_rows
 from fleetscan.evaluate.judge import Explanation, Judgement, Matched, judge
 from fleetscan.evaluate.names import place, spellings
-from fleetscan.evaluate.subject import Context, removed_subject, subjects_of
+from fleetscan.evaluate.subject import ADDED, ADDED_OR_MODIFIED, MODIFIED, Context, removed_subject, subjects_of
 
 __all__ = [
+    "ADDED",
+    "ADDED_OR_MODIFIED",
+    "MODIFIED",
     "CompiledRules",
     "Context",
     "Explanation",

@@ -106,7 +106,8 @@ def _leaf(match: Match, dialect: Dialect) -> Decide:  # noqa: PLR0911 - one per 
     if match.field in _GROUPED and isinstance(match.test, TextPattern) and _is_plain(match, dialect):
         return _group(match.field, [match.test])
     if match.field is Field.EVENT_KIND:
-        table = {(kind, added): event_truth(match, kind, added=added) for kind in Subject for added in (False, True)}
+        said = (False, True, None)
+        table = {(kind, added): event_truth(match, kind, added=added) for kind in Subject for added in said}
         return lambda view: table[view.kind, view.added]
     if match.field is Field.NEW_NAME and isinstance(match.test, TextPattern):
         named = _group(Field.PATH, [match.test])

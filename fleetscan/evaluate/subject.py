@@ -17,12 +17,15 @@ _KEYS = frozenset({Subject.KEY, Subject.REMOVED_KEY})
 _SAM_NAMES = ("HKLM", "SAM", "SAM", "DOMAINS", "ACCOUNT", "USERS", "NAMES")
 
 
+ADDED, MODIFIED, ADDED_OR_MODIFIED = "added", "modified", "added or modified"
+
+
 @dataclass(frozen=True, slots=True)
 class Context:
     """What is known of the host and of the baseline when its rows are judged.
 
     ``environment`` None: the documented default (D5); ``current_control_set`` None: 001. ``change`` is ``added`` or
-    ``modified`` for rows that the baseline lacks or shows otherwise (S2).
+    ``modified`` for rows that the baseline lacks or shows otherwise (S2), or both where nobody can say which.
     """
 
     current_control_set: int | None = None
@@ -82,9 +85,9 @@ class View:
         self.context = context
 
     @property
-    def added(self) -> bool:
-        """Did it appear since the baseline?"""
-        return self.context.change == "added"
+    def added(self) -> bool | None:
+        """Did it appear since the baseline? None: it did, or only its data changed."""
+        return None if self.context.change == ADDED_OR_MODIFIED else self.context.change == ADDED
 
     @_once
     def paths(self) -> tuple[str, ...]:

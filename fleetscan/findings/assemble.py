@@ -124,7 +124,8 @@ class _Past:
     @classmethod
     def read(cls, judge: Judge, baseline: Baseline, wanted: Iterable[HostId]) -> _Past:
         """Read and judge the baseline's sweep, and earlier ones for the wanted hosts that it did not reach."""
-        groups = tuple(judge.groups(baseline.sweep))
+        own_past = baseline.own_past or not baseline.golden
+        groups = tuple(judge.groups(baseline.sweep, None if own_past else frozenset(baseline.golden)))
         hosts = {host: group for group in groups if _is_reached(group) for host in group.hosts}
         listed = frozenset(host.id for host in judge.store.hosts(baseline.sweep))
         golden = tuple(hosts[name] for name in baseline.golden if name in hosts)
@@ -135,7 +136,7 @@ class _Past:
             reached = {host for host, covered in judge.store.reached(sweep).items() if covered and host in missing}
             hosts |= {host: group for group in judge.groups(sweep, reached) for host in group.hosts} if reached else {}
             missing -= reached
-        return cls(hosts, golden, baseline.own_past or not baseline.golden, listed, refusals(groups))
+        return cls(hosts, golden, own_past, listed, refusals(groups))
 
     def own(self, host: HostId) -> HostGroup | None:
         """The host's own past, if that is what it is compared with."""

@@ -37,7 +37,7 @@ class RuleHit:
     scope_id: str = ""
     techniques: tuple[str, ...] = ()
     change: str = ""
-    """``added`` or ``modified`` since the baseline, where the row was judged as that; empty if it was not."""
+    """``added`` or ``modified`` since the baseline, or both where nobody can say; empty if not judged as that."""
 
     @property
     def told(self) -> str:

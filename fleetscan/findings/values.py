@@ -10,7 +10,7 @@ from fleetscan.baseline.grade import Graded, moved
 from fleetscan.domain.areas import AREAS
 from fleetscan.domain.entity import merge_duplicates
 from fleetscan.domain.generic import value_entity
-from fleetscan.evaluate import Context
+from fleetscan.evaluate import ADDED, ADDED_OR_MODIFIED, MODIFIED, Context
 from fleetscan.findings.reading import SCOPES
 from fleetscan.findings.removals import cell_gap
 from fleetscan.model.detection import is_detection
@@ -103,12 +103,13 @@ class Values:
         """What rules say of the changed rows, of creation and deletion too."""
         if self.rules is None:
             return {}
-        rows: dict[str, list[RegistryRow]] = {"added": [], "modified": [], "removed": []}
+        rows: dict[str, list[RegistryRow]] = {ADDED: [], MODIFIED: [], ADDED_OR_MODIFIED: [], "removed": []}
         for change in changes:
-            kind = "removed" if change.after is None else "added" if change.kind is ChangeKind.ADDED else "modified"
+            kind = _happened(change)
             if kind != "removed" or change.kind is ChangeKind.REMOVED:
                 rows[kind].extend(change.entity.rows)
-        hits = [hit for kind in ("added", "modified") for hit in self.rules("", rows[kind], Context(change=kind))]
+        shown = (ADDED, MODIFIED, ADDED_OR_MODIFIED)
+        hits = [hit for kind in shown for hit in self.rules("", rows[kind], Context(change=kind))]
         if rows["removed"] and self.rules.judges_removals:
             # The values of a removed key are gone with it, and only the key is a subject (rule-semantics S1).
             there = {fold(row.key) for cell in after for row in self.judge.rows(cell.block)}
@@ -118,6 +119,14 @@ class Values:
         for hit in hits:
             found.setdefault(value_entity(hit.row).ident, []).append(hit)
         return found
+
+
+def _happened(change: Change) -> str:
+    if change.after is None:
+        return "removed"
+    if change.kind is ChangeKind.ADDED:
+        return ADDED
+    return MODIFIED if change.before is not None else ADDED_OR_MODIFIED
 
 
 def _only(rows: Iterable[RegistryRow], other: Iterable[RegistryRow]) -> list[RegistryRow]:

@@ -95,8 +95,11 @@ _ECS_ACTION = {
 }
 
 
-def event_truth(match: Match, subject: Subject, *, added: bool = False) -> Truth:
-    """Truth of a Match on the kind of event (E2, E3, E5). ``added``: the value appeared since the baseline."""
+def event_truth(match: Match, subject: Subject, *, added: bool | None = False) -> Truth:
+    """Truth of a Match on the kind of event (E2, E3, E5).
+
+    ``added``: the value appeared since the baseline; None: it did, or only its data changed, and nobody can say which.
+    """
     test = match.test
     if not isinstance(test, TextPattern):
         return Truth.FALSE  # an event always has a kind
@@ -104,12 +107,12 @@ def event_truth(match: Match, subject: Subject, *, added: bool = False) -> Truth
         return _action_truth(test, _ECS_ACTION[subject])
     table = {"EventID": _EVENT_ID, "event.type": _ECS_TYPE}.get(match.name, _EVENT_TYPE)
     kinds = table[subject]
-    true = kinds.true
-    if match.name == "event.type" and subject is Subject.VALUE and added:
-        true = (*true, "creation")
+    true, unknown = kinds.true, kinds.unknown
+    if match.name == "event.type" and subject is Subject.VALUE and added is not False:
+        true, unknown = ((*true, "creation"), unknown) if added else (true, (*unknown, "creation"))
     if any(matches_word(test, word) for word in true):
         return Truth.TRUE
-    return Truth.UNKNOWN if any(matches_word(test, word) for word in kinds.unknown) else Truth.FALSE
+    return Truth.UNKNOWN if any(matches_word(test, word) for word in unknown) else Truth.FALSE
 
 
 def _action_truth(test: TextPattern, own: str) -> Truth:
