@@ -202,11 +202,11 @@ def _failure(event: HostFinished) -> str:
     missing = event.partial + event.unreachable
     what = "not reached" if event.failed else f"{missing} of {missing + event.complete} scopes not covered"
     detail = f": {printable(event.detail)}" if event.detail else ""
-    return f"{event.host}: {what} ({event.reason}{detail})"
+    return f"{printable(event.host)}: {what} ({event.reason}{detail})"
 
 
 def _again(event: HostRetried) -> str:
-    return f"{event.host}: {event.reason}, asked again in {event.delay:.1f} s"
+    return f"{printable(event.host)}: {event.reason}, asked again in {event.delay:.1f} s"
 
 
 def _stopping(event: SweepStopping) -> str:
@@ -240,7 +240,7 @@ class Lines:
             case HostFinished() if event.reason:
                 self._print(_failure(event))
             case HostFinished() if self._verbose:
-                self._print(f"{event.host}: complete, {event.complete} scopes in {event.seconds:.1f} s")
+                self._print(f"{printable(event.host)}: complete, {event.complete} scopes in {event.seconds:.1f} s")
             case HostRetried() if self._verbose:
                 self._print(_again(event))
             case SweepStopping():
@@ -295,7 +295,7 @@ class Bar:
             case SweepStarted():
                 self._open(event.hosts)
             case HostFinished() if event.reason or self._verbose:
-                self._scroll(_failure(event) if event.reason else f"{event.host}: complete")
+                self._scroll(_failure(event) if event.reason else f"{printable(event.host)}: complete")
             case HostRetried() if self._verbose:
                 self._scroll(_again(event))
             case SweepStopping():
@@ -337,7 +337,7 @@ class Bar:
             TextColumn("{task.fields[rate]}/s"),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
-            console=Console(file=self._stream),
+            console=Console(file=self._stream, emoji=False),  # what stands between colons is a part of a path
         )
         self._task = self._progress.add_task("hosts", total=hosts, failed=0, running=0, rate="0.0")
         self._progress.start()

@@ -162,3 +162,19 @@ def test_lines_about_a_job_name_it() -> None:
         ("Message", "nightly"),
         ("SweepStarted", "nightly"),
     ]
+
+
+@pytest.mark.parametrize("terminal", [False, True], ids=["pipe", "terminal"])
+def test_names_are_shown_as_they_are_and_move_no_cursor(terminal: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    stream = Terminal() if terminal else io.StringIO()
+    with show_progress(stream, verbose=True) as observer:
+        observer.notify(SweepStarted(3))
+        observer.notify(HostRetried("a\x1b[2J", 1, "timeout", 1.0))
+        observer.notify(HostFinished("b\x1b[2J\n", 1.0, 5, 0, 0))
+        observer.notify(HostFinished("c\x1b[2J", 1.0, 0, 0, 5, "unreadable", "D:x: or [red]this[/red]"))
+        observer.notify(SweepEnded())
+    text = stream.getvalue()
+    assert "\x1b[2J" not in text
+    assert "a<U+001B>[2J: timeout" in text
+    assert "b<U+001B>[2J<U+000A>: complete" in text
+    assert "c<U+001B>[2J: not reached (unreadable: D:x: or [red]this[/red])" in text
