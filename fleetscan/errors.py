@@ -58,7 +58,7 @@ class FleetscanError(Exception):
 class SettingsError(FleetscanError):
     """Fix the settings, the inventory or the command line."""
 
-    usual_hint = "fleetscan COMMAND --help; the form of files is in docs/reference"
+    usual_hint = "fleetscan COMMAND --help; forms of files: docs/reference/inventory.md, docs/how-to/schedule.md"
 
 
 class InventoryError(SettingsError):

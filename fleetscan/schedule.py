@@ -212,7 +212,7 @@ class _Reader:
             name=name.text,
             where=self.place(name),
             inventory=one("inventory"),
-            limit=one("limit"),
+            limit=",".join(many("limit")),
             rules=many("rules"),
             baseline=one("baseline"),
             approvals=many("approvals"),

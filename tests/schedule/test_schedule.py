@@ -54,6 +54,12 @@ def write(folder: Path, text: str) -> Path:
     return path
 
 
+def test_a_limit_may_be_a_list(tmp_path: Path) -> None:
+    limit = 'limit: [workstations, "!ws-lab-*"]'
+    jobs = load_jobs(write(tmp_path, SETTINGS.replace('limit: "workstations,!ws-lab-*"', limit)))
+    assert jobs.job("nightly").limit == "workstations,!ws-lab-*"
+
+
 def test_a_settings_file_says_all_of_a_job(tmp_path: Path) -> None:
     jobs = load_jobs(write(tmp_path, SETTINGS))
     assert jobs.store == "sweeps.db"
