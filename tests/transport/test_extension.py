@@ -49,7 +49,9 @@ def test_a_socket_that_was_left_behind_is_refused(tmp_path: Path) -> None:
     assert refusal(left_behind(tmp_path / "em")) == (Reason.REFUSED, what)
 
 
-def test_a_pipe_of_windows_is_no_osquery_elsewhere() -> None:
+def test_a_pipe_of_windows_is_no_osquery_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Not even where a test before this one lent it the modules of Windows.
+    monkeypatch.setitem(sys.modules, "osquery.TPipe", None)
     assert refusal("\\\\.\\pipe\\osquery.em") == (Reason.NO_OSQUERY, "named pipes exist on Windows only")
 
 
