@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sqlite3
@@ -82,8 +83,13 @@ def test_a_bug_is_one_line_that_asks_to_report_it(
 def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("FLEETSCAN_DEBUG", "1")
     monkeypatch.setattr(plan, "run", stumble)
-    with pytest.raises(SystemExit):
-        main(["plan"])
+    logger = logging.getLogger("fleetscan")
+    try:
+        with pytest.raises(SystemExit):
+            main(["plan"])
+        assert logger.isEnabledFor(logging.DEBUG)  # there the tracebacks of hosts are
+    finally:
+        logger.setLevel(logging.NOTSET)
     assert capsys.readouterr().err.startswith("Traceback")
 
 

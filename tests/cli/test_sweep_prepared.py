@@ -71,7 +71,7 @@ def test_a_log_that_cannot_be_written_does_not_end_the_sweep(folder: Path, optio
             stdout=subprocess.PIPE,
             stderr=full,
             text=True,
-            timeout=120,
+            timeout=300,
             check=False,
         )
     assert done.returncode == ExitCode.CLEAN
@@ -90,7 +90,7 @@ def test_nobody_who_reads_the_progress_does_not_end_the_sweep(folder: Path) -> N
         stdout=subprocess.PIPE,
         stderr=writer,
         text=True,
-        timeout=120,
+        timeout=300,
         check=False,
     )
     os.close(writer)
