@@ -30,7 +30,7 @@ from fleetscan.transport.ssh import SshTransport
 
 if TYPE_CHECKING:
     from argparse import ArgumentParser, Namespace
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from fleetscan.engines.interface import Engine
     from fleetscan.inventory import Inventory
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 HELP = "the inventory as resolved; check connections; trust host keys"
 _SSH_ENGINE = "osqueryi"
 _PROBES = 32  # keys fetched at once
+_NAMED = 3  # hosts that a line spells out
 
 
 def configure(parser: ArgumentParser) -> None:
@@ -187,28 +188,44 @@ def _trust(args: Namespace, inventory: Inventory, confirm: Callable[[str], bool]
     if not args.yes and confirm is _asked and not sys.stdin.isatty():
         raise SettingsError("nobody can be asked here", hint="fleetscan hosts trust --yes")
     levels: dict[int, dict[str, Destination]] = {}
+    names: dict[str, list[str]] = {}
     for host in inventory:
         if host.engine == _SSH_ENGINE:
             destination = resolve(host)
             chain = (*destination.jumps, destination)
             for number, hop in enumerate(chain):
                 levels.setdefault(number, {})[hop.known_as] = replace(hop, jumps=chain[:number])
+            names.setdefault(destination.known_as, []).append(host.id)
     if not levels:
         raise SettingsError("no host of this inventory is reached over SSH", where=inventory.source)
     outcome = ExitCode.CLEAN
     for number in sorted(levels):
-        if not _trust_level(args, tuple(levels[number].values()), confirm):
+        if not _trust_level(args, tuple(levels[number].values()), names, confirm):
             outcome = ExitCode.INCOMPLETE
     return outcome
 
 
-def _trust_level(args: Namespace, destinations: tuple[Destination, ...], confirm: Callable[[str], bool]) -> bool:
+def _trust_level(
+    args: Namespace,
+    destinations: tuple[Destination, ...],
+    names: Mapping[str, Sequence[str]],
+    confirm: Callable[[str], bool],
+) -> bool:
     # A transport of its own for each level: it reads the pins that the level above wrote.
     transport = SshTransport(Credentials(ask=terminal_prompt()))
     with ThreadPoolExecutor(_PROBES) as pool:
         shown = list(pool.map(lambda destination: _show(transport, destination, args.timeout), destinations))
-    rows = [(s.destination, s.key.type if s.key else "", s.key.fingerprint if s.key else "", _word(s)) for s in shown]
-    _print_table(rows, ("server", "type", "fingerprint", "status"))
+    rows = [
+        (
+            _some(names.get(s.destination.known_as, ("(jump host)",))),
+            s.destination,
+            s.key.type if s.key else "",
+            s.key.fingerprint if s.key else "",
+            _word(s),
+        )
+        for s in shown
+    ]
+    _print_table(rows, ("host", "server", "type", "fingerprint", "status"))
     new = [s for s in shown if s.trust is Trust.UNKNOWN]
     fine = all(s.trust in (Trust.KNOWN, Trust.UNKNOWN) for s in shown)
     if not new:
@@ -220,6 +237,11 @@ def _trust_level(args: Namespace, destinations: tuple[Destination, ...], confirm
         pin(file, entries, hashed=args.hashed)
         print(f"pinned {len(entries)} keys in {file}")
     return fine
+
+
+def _some(names: Sequence[str]) -> str:
+    """The hosts of the inventory that are one server."""
+    return ", ".join(names[:_NAMED]) + (f" and {len(names) - _NAMED} more" if len(names) > _NAMED else "")
 
 
 def _show(transport: SshTransport, destination: Destination, seconds: float) -> _Shown:

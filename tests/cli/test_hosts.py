@@ -68,6 +68,7 @@ def test_a_host_is_refused_until_its_key_is_pinned(
     assert main(["hosts", "trust", "-i", path, "--yes", "--hashed"]) == ExitCode.CLEAN
     printed = capsys.readouterr().out
     assert printed.count("SHA256:") == 3
+    assert all(f"host-{address}  [{address}]:{ssh_fleet.port}  ssh-" in printed for address in ssh_fleet.addresses)
     assert "pinned 3 keys" in printed
     assert "127.0.0" not in (tmp_path / "known_hosts").read_text()
 
