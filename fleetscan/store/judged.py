@@ -264,7 +264,7 @@ def columns_of(record: Record) -> dict[str, Any]:
             texts: Mapping[str, str] = {name: getattr(record, name) for name in _FINDING_TEXTS}
             extra = {
                 "key_path": readable(record.key),
-                "techniques": " ".join(record.techniques),
+                "techniques": readable(" ".join(record.techniques)),
                 "details": _ascii(record.details),
                 "is_open": int(record.is_open),
             }

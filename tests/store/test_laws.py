@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -24,6 +26,7 @@ from fleetscan.model.snapshot import (
 )
 from fleetscan.store.digest import sha256
 from fleetscan.store.interface import ChangedCell, PlanRecord, SweepHost, SweepId
+from fleetscan.store.records import FindingRecord, JudgedWith
 from fleetscan.store.sql import open_store
 
 if TYPE_CHECKING:
@@ -132,6 +135,44 @@ def test_changed_cells_are_exactly_the_differences(
         (cell.after, cell.before) for cell in expected
     }
     assert list(store.changed(now, now)) == []
+
+
+FINDINGS = st.lists(
+    st.builds(
+        FindingRecord,
+        host=NAMES.map(HostId),
+        fingerprint=TEXT,
+        rule_id=TEXT,
+        severity=st.sampled_from(["high", "info"]),
+        state=st.sampled_from(["new", "still there"]),
+        summary=TEXT,
+        techniques=st.lists(TEXT, max_size=2).map(tuple),
+        details=TEXTS,
+    ),
+    max_size=5,
+)
+
+
+def in_order(records: Iterable[FindingRecord]) -> list[str]:
+    """Records as texts that do not depend on any order."""
+    return sorted(json.dumps(asdict(record), sort_keys=True) for record in records)
+
+
+@SHARED_STORE
+@given(findings=FINDINGS, told=st.none() | st.builds(JudgedWith, TEXT, st.lists(TEXT, max_size=2).map(tuple)))
+def test_what_was_judged_is_read_back_as_it_was_put(
+    store: SqlStore, fleet: type[Fleet], findings: list[FindingRecord], told: JudgedWith | None
+) -> None:
+    sweep = store.sweep().id if store.sweeps() else fleet.begin(store, "abcd")
+    store.put_findings(sweep, findings, how=told)
+    assert in_order(store.findings(sweep)) == in_order(findings)
+    assert store.judged_with(sweep) == told
+    assert store.verify().problems == ()
+    names = {one.fingerprint for one in findings}
+    for host in "bcd":  # the same on another host is kept once
+        store.put_findings(sweep, [replace(one, host=HostId(host)) for one in findings])
+    assert {one.fingerprint for one in store.findings(sweep)} == names
+    assert {one.host for one in store.findings(sweep)} <= {"d"}
 
 
 @SHARED_STORE
