@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from fleetscan.model.snapshot import Reason
-from fleetscan.transport.failure import TransportError
+from fleetscan.transport.failure import TransportError, is_exhausted
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -115,6 +115,8 @@ class Credentials:
             if certificate is not None:
                 key.load_certificate(str(certificate))
         except OSError as error:
+            if is_exhausted(error):
+                raise  # what is returned is remembered for all hosts
             return TransportError(Reason.AUTH, f"key {error.filename or path}: {error.strerror}")
         except (paramiko.SSHException, ValueError, TypeError) as error:
             # The library's text is not passed on: it was made from the content of a secret file.

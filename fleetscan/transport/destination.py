@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from fleetscan.errors import SettingsError
 from fleetscan.transport.known_hosts import DEFAULT_PORT, known_name
-from fleetscan.transport.ssh_config import ssh_config
+from fleetscan.transport.ssh_config import expanded, ssh_config
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -189,7 +189,7 @@ class _Resolver:
         if name in own:
             return (Path(str(own[name])),)
         texts = configured if isinstance(configured, (list, tuple)) else (configured,)
-        return tuple(Path(str(text)).expanduser() for text in texts if str(text).lower() != "none")
+        return tuple(expanded(str(text), str(self._path)) for text in texts if str(text).lower() != "none")
 
     def _known_hosts(self, config: Mapping[str, Any]) -> tuple[Path, ...]:
         if "known_hosts" in self._settings:
@@ -197,4 +197,5 @@ class _Resolver:
             return (Path(str(self._settings["known_hosts"])),)
         own = str(config.get("userknownhostsfile", "~/.ssh/known_hosts")).split()
         all_users = str(config.get("globalknownhostsfile", _SYSTEM_KNOWN_HOSTS)).split()
-        return tuple(Path(text).expanduser() for text in (*own, *all_users) if text != "none") or (Path(os.devnull),)
+        files = (expanded(text, str(self._path)) for text in (*own, *all_users) if text != "none")
+        return tuple(files) or (Path(os.devnull),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import socket
 from contextlib import contextmanager
@@ -50,6 +51,11 @@ def reason_of(error: BaseException) -> Reason:
     return next(reason for kind, word, reason in _REASONS if isinstance(error, kind) and word in text)
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """Is it this process, and not the host or a file, that has come to a limit? It passes as other hosts end."""
+    return isinstance(error, OSError) and error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
 def hush(name: str) -> None:
     """Keep a library from printing its log: what went wrong is told in the host's result."""
     log = logging.getLogger(name)
@@ -67,4 +73,5 @@ def mapped(where: str, doing: str) -> Iterator[None]:
     except (OSError, EOFError, UnicodeError, SSHException) as error:
         said = error.strerror if isinstance(error, OSError) else None
         text = " ".join((said or str(error)).split()) or type(error).__name__
-        raise TransportError(reason_of(error), f"{doing}: {text}", where=where) from error
+        hint = "ulimit -n NUMBER, or a lower --concurrency" if is_exhausted(error) else ""
+        raise TransportError(reason_of(error), f"{doing}: {text}", where=where, hint=hint) from error

@@ -95,6 +95,14 @@ def _loaded(path: Path) -> SshConfig:
         raise SettingsError(f"ssh_config cannot be used: {error}", where=str(path)) from error
 
 
+def expanded(text: str, where: str | Place) -> Path:
+    """A path of a configuration with its tilde filled in. Raises SettingsError for the home of nobody."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise SettingsError(f"{text}: nobody has this home", where=where) from error
+
+
 _ABSENT = (0, -1)
 
 
@@ -155,7 +163,7 @@ class _Reader:
         except ValueError as error:
             raise SettingsError(f"Include {patterns}: {error}", where=place) from error
         for word in words:
-            pattern = Path.home() / ".ssh" / Path(word).expanduser()
+            pattern = Path.home() / ".ssh" / expanded(word, place)
             # A file that comes later changes its folder.
             self.read.setdefault(pattern.parent, _version(pattern.parent))
             yield from (Path(found) for found in sorted(glob(str(pattern))))  # noqa: PTH207 - a whole path as pattern

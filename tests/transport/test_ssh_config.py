@@ -79,6 +79,8 @@ WRONG = {
     "a match that would be run": ("Match exec true\n  Port 7\n", "", "Match exec is not judged here"),
     "a match of this host that would be run": ("Match host ws1 exec true\n  Port 7\n", "", "Match exec"),
     "an unknown match": ("Match tagged x\n  Port 7\n", "", "Match tagged is not judged here"),
+    "an included file of nobody": ("Include ~nobody-here/x\n", "", "~nobody-here/x: nobody has this home"),
+    "pins of nobody": ("UserKnownHostsFile ~nobody-here/known_hosts\n", "", "nobody has this home"),
     "a timeout that is none": ("ConnectTimeout soon\n", "", "ConnectTimeout 'soon'"),
 }
 
