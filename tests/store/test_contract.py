@@ -457,3 +457,9 @@ def test_a_scope_that_was_answered_before_it_was_planned_is_named_by_the_plan(
     later = type(fleet.plan)(digest="l", scopes=(("s-later", "HKLM Later"),), statements=())
     store.begin_sweep(later, [], started=fleet.start)
     assert store.verify().problems == ()
+
+
+def test_sweeps_of_one_second_have_names_of_their_own(store: SqlStore, fleet: type[Fleet]) -> None:
+    names = [store.begin_sweep(fleet.plan, [], started=fleet.start) for _ in range(300)]
+    assert len(set(names)) == 300
+    assert {sweep.id for sweep in store.sweeps()} == set(names)
