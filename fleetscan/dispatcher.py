@@ -202,7 +202,8 @@ class Dispatcher:
         self._clock = clock
         self._now = now
         self._random = random_ or random.Random()  # noqa: S311 - jitter, not secrets
-        self._arrivals: queue.SimpleQueue[_Arrival] = queue.SimpleQueue()
+        # Not a SimpleQueue: in CPython 3.11, a signal that comes as its timeout passes makes it wait for ever.
+        self._arrivals: queue.Queue[_Arrival] = queue.Queue()
         self._orders: queue.SimpleQueue[tuple[int, _Job] | None] = queue.SimpleQueue()
         self._threads = 0
         self._idle = 0
@@ -306,7 +307,7 @@ class Dispatcher:
         # A daemon: a thread stuck in an engine must not keep the process from ending.
         threading.Thread(target=self._work, args=(self._orders, self._arrivals), daemon=True).start()
 
-    def _work(self, orders: queue.SimpleQueue[tuple[int, _Job] | None], arrivals: queue.SimpleQueue[_Arrival]) -> None:
+    def _work(self, orders: queue.SimpleQueue[tuple[int, _Job] | None], arrivals: queue.Queue[_Arrival]) -> None:
         """Ask host after host. To start a thread is to wait for it: with one for each host, slots would stand idle."""
         while (order := orders.get()) is not None:
             threading.current_thread().name = f"ask {order[1].host.id}"
@@ -317,7 +318,7 @@ class Dispatcher:
         for _ in range(self._threads):
             self._orders.put(None)
         # Who is stuck and comes back later finds the old queues, and ends.
-        self._orders, self._arrivals = queue.SimpleQueue(), queue.SimpleQueue()
+        self._orders, self._arrivals = queue.SimpleQueue(), queue.Queue()
         self._threads = self._idle = 0
 
     def _ask(self, ticket: int, job: _Job) -> _Arrival:

@@ -32,6 +32,7 @@ _SOON = 0.02
 _TICK = 0.5  # how long a request to stop may go unnoticed while only the exit status is missing
 _GRACE = 3.0  # after a deadline, for ending the remote process
 _ERROR_BYTES = 1024 * 1024  # of stderr; more is cut, the host is not punished for talking
+_BREATH = 0.05  # seconds between looks at a host that talks without end
 _MAX_PACKET = 256 * 1024  # as OpenSSH has it
 _MAX_PREAMBLE = 64 * 1024
 _SHOWN = 200
@@ -459,6 +460,10 @@ class _Exchange:
             else:
                 self._bell.wait(patience)
             open_ = self._read()
+            if len(self._stderr) == _ERROR_BYTES:
+                # Nothing of it is kept any longer, and reading it as fast as it comes would take the processor from
+                # all other hosts; so its window closes meanwhile.
+                time.sleep(_BREATH)
             if len(self._stdout) > self._max_bytes:
                 return Reason.TOO_LARGE
         return None

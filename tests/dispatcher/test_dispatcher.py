@@ -362,3 +362,29 @@ def test_signals_ask_to_stop_and_a_second_interrupt_insists(number: signal.Signa
         with pytest.raises(KeyboardInterrupt):
             os.kill(os.getpid(), signal.SIGINT)
     assert signal.getsignal(number) is before
+
+
+def test_a_signal_that_outlasts_the_moment_of_waiting_is_seen_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    tick = 0.2
+    monkeypatch.setattr(module, "_TICK", tick)
+    stop, let_go = threading.Event(), threading.Event()
+    waiting = threading.get_ident()
+
+    def handle(*_: object) -> None:
+        time.sleep(2 * tick)
+        stop.set()
+
+    def answer(*_: object) -> Answer:
+        if not stop.is_set():
+            time.sleep(tick / 4)
+            signal.pthread_kill(waiting, signal.SIGUSR1)
+        let_go.wait(LONG)
+        return EMPTY
+
+    before = signal.signal(signal.SIGUSR1, handle)
+    try:
+        results = sweep(Scripted(answer), hosts(1), stop=stop)
+    finally:
+        let_go.set()
+        signal.signal(signal.SIGUSR1, before)
+    assert reasons(results["h0"]) == {Reason.CANCELLED}
