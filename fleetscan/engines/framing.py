@@ -211,7 +211,7 @@ def parse_rows(content: bytes) -> Rows:
 
 
 def _parse_forgiving(content: bytes) -> Rows:
-    """The same at a third of the speed: for halves of surrogate pairs, and for words about what is wrong."""
+    """The same, slower: for halves of surrogate pairs, and for words about what is wrong."""
     try:
         text = content.decode("utf-8")
     except UnicodeDecodeError as error:

@@ -274,7 +274,7 @@ class Store(Protocol):
         ...
 
     def reached(self, sweep: SweepId) -> Mapping[HostId, bool]:
-        """All hosts of the sweep, in no order, and whether something of them is covered: ``hosts`` in a fifth."""
+        """All hosts of the sweep, in no order, and whether something of them is covered: cheaper than ``hosts``."""
         ...
 
     def pending(self, sweep: SweepId) -> tuple[HostId, ...]:
