@@ -173,9 +173,9 @@ def sweep(plan: Plan, running: Simulator, count: int, concurrency: int) -> tuple
         dispatcher = Dispatcher(plan, lambda _: engine, limits=Limits(concurrency=concurrency, host_seconds=300.0))
         wall, cpu = time.monotonic(), time.process_time()
         complete = 0
-        for result in dispatcher.run(running.hosts(count), total=count):
-            store.put(sweep_id, result)
-            complete += all(isinstance(scope.status, Complete) for scope in result.scopes)
+        for results in dispatcher.bundles(running.hosts(count), total=count):
+            store.put(sweep_id, *results)
+            complete += sum(all(isinstance(scope.status, Complete) for scope in one.scopes) for one in results)
         return time.monotonic() - wall, time.process_time() - cpu, complete
 
 
@@ -255,7 +255,7 @@ OTHERS = {"ssh": ("OpenSSH + xargs", xargs), "ansible": ("Ansible", ansible), "p
 
 def compare(running: Simulator, plan: Plan, count: int, concurrency: int) -> None:
     """Wall and CPU time of the others, each in a process whose children are counted."""
-    script = write_script(plan.statements, lambda: os.urandom(16).hex()).text
+    script = write_script(plan.statements).text
     wall, cpu, complete = sweep(plan, running, count, concurrency)
     _row("fleetscan", wall, cpu, count, f"{complete} complete, parsed and stored")
     for program, (name, words) in OTHERS.items():

@@ -11,7 +11,7 @@ import signal
 import threading
 import time
 from collections import Counter, deque
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -34,6 +34,7 @@ from fleetscan.model.snapshot import (
 )
 from fleetscan.planner.detections import detected, detection_scopes
 from fleetscan.planner.plan import Failed, assemble
+from fleetscan.processor import one_processor
 from fleetscan.progress import (
     HostFinished,
     HostRetried,
@@ -45,7 +46,7 @@ from fleetscan.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping
     from types import FrameType
 
     from fleetscan.engines.interface import Answers, Engine
@@ -63,6 +64,9 @@ _COLLECT = (50_000, 20, 50)
 _TICK = 0.2  # how long a request to stop may wait for the loop to look
 _OVERDUE = 5.0  # an engine keeps its deadline by contract; after this the dispatcher no longer waits for it
 _LOOKAHEAD = 1000  # hosts that may wait for their group or for another attempt
+_BUNDLE = 16  # results that are given together, and so stored in one transaction, while slots wait to be filled
+_BUNDLE_BYTES = 256 * 1024
+_PAUSE = 0.01  # seconds without another result that end a bundle
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -223,28 +227,43 @@ class Dispatcher:
         When told to stop, hosts in flight get a short time, then they are given as cancelled; hosts not yet asked give
         no result and stay pending. When the overall deadline passes, they are given as not covered, with that reason.
         """
+        with closing(self.bundles(hosts, total=total)) as bundles:
+            for bundle in bundles:
+                yield from bundle
+
+    def bundles(self, hosts: Iterable[Host], *, total: int | None = None) -> Generator[tuple[HostResult, ...]]:
+        """The same, where results that come at about the same time are given together: to store them costs less."""
         if self._limits.total_seconds is not None:
             self._overall = self._clock() + self._limits.total_seconds
         self._observer.notify(SweepStarted(total))
         try:
-            with _rare_collections():
+            with _rare_collections(), one_processor():
                 yield from self._results_of(iter(hosts))
         finally:
             self._dismiss()
             self._observer.notify(SweepEnded(self._stop.is_set()))
 
-    def _results_of(self, feed: Iterator[Host]) -> Iterator[HostResult]:
+    def _results_of(self, feed: Iterator[Host]) -> Iterator[tuple[HostResult, ...]]:
         self._start(feed)
         ready: deque[HostResult] = deque()
         while self._running or self._retries or self._blocked or ready:
-            if len(ready) < self._limits.concurrency:
-                ready.extend(self._collect(0.0 if ready else self._patience()))
-                # Before the reader works on a result, and again before the next, so that no slot stands idle meanwhile.
+            known = len(ready)
+            if known < self._limits.concurrency:
+                ready.extend(self._collect(self._patience(ready)))
+                # Before the reader works on results, and again before the next, so that no slot stands idle meanwhile.
                 self._start(feed)
-            if ready:
-                yield ready.popleft()
+            if _is_bundle(ready) or len(ready) == known or not self._running:
+                yield from self._taken(ready)
         if not self._stop.is_set():
-            yield from map(self._never_asked, feed)
+            yield from bundled(map(self._never_asked, feed))
+
+    def _taken(self, ready: deque[HostResult]) -> Iterator[tuple[HostResult, ...]]:
+        """The first bundle of them, if there is any."""
+        taken: list[HostResult] = []
+        while ready and not _is_bundle(taken):
+            taken.append(ready.popleft())
+        if taken:
+            yield tuple(taken)
 
     # Starting
 
@@ -363,8 +382,10 @@ class Dispatcher:
             for _ in range(self._limits.concurrency):
                 yield self._arrivals.get_nowait()
 
-    def _patience(self) -> float:
+    def _patience(self, ready: Collection[HostResult]) -> float:
         """How long nothing but an arrival can matter."""
+        if ready:
+            return 0.0 if _is_bundle(ready) else _PAUSE
         if not self._retries or len(self._running) >= self._limits.concurrency:
             return _TICK
         due = self._retries[0][0] - self._clock()
@@ -444,6 +465,23 @@ class Dispatcher:
     def _finished(self, result: HostResult, job: _Job) -> HostResult:
         self._observer.notify(finished(result, self._clock() - job.began))
         return result
+
+
+def bundled(results: Iterable[HostResult]) -> Iterator[tuple[HostResult, ...]]:
+    """All of them, in bundles of a size that is good to store at once."""
+    bundle: list[HostResult] = []
+    for result in results:
+        bundle.append(result)
+        if _is_bundle(bundle):
+            yield tuple(bundle)
+            bundle = []
+    if bundle:
+        yield tuple(bundle)
+
+
+def _is_bundle(results: Collection[HostResult]) -> bool:
+    """Are these enough?"""
+    return len(results) >= _BUNDLE or sum(len(raw.content) for one in results for raw in one.raw) >= _BUNDLE_BYTES
 
 
 def finished(result: HostResult, seconds: float) -> HostFinished:

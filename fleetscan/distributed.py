@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from fleetscan import __version__
-from fleetscan.dispatcher import Dispatcher, finished
+from fleetscan.dispatcher import Dispatcher, bundled, finished
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import SettingsError
 from fleetscan.model.snapshot import HostFacts, HostResult, Reason, ScopeResult, Unreachable
@@ -54,7 +54,7 @@ _GRACE = 5.0  # after the overall deadline, for what workers had until then
 _LOOKAHEAD = 1000  # hosts of a full group that are passed over in search of others
 
 
-def run(
+def bundles(
     plan: Plan,
     hosts: Iterable[Host],
     address: str,
@@ -64,8 +64,8 @@ def run(
     stop: threading.Event,
     total: int | None = None,
     now: Callable[[], datetime] = lambda: datetime.now(UTC),
-) -> Iterator[HostResult]:
-    """A result for every host, as ``Dispatcher.run`` gives; hosts that no worker could ask say so."""
+) -> Iterator[tuple[HostResult, ...]]:
+    """A result for every host, as ``Dispatcher.bundles`` gives; hosts that no worker could ask say so."""
     with _connected(address) as client:
         _check_workers(client)
         observer.notify(SweepStarted(total))
@@ -177,7 +177,7 @@ class _Batches:
         self._busy: Counter[str] = Counter()
         self._alone: dict[str, float] = {}
 
-    def run(self, hosts: Iterable[Host]) -> Iterator[HostResult]:
+    def run(self, hosts: Iterable[Host]) -> Iterator[tuple[HostResult, ...]]:
         for host in hosts:
             self._waiting.setdefault(str(host.settings.get("site", "")), deque()).append(host)
         try:
@@ -185,9 +185,9 @@ class _Batches:
                 slots = self._slots()
                 if time.monotonic() < self._overall:
                     self._submit_all(slots)
-                yield from self._finished()
-                yield from self._overdue()
-                yield from self._deserted(slots)
+                yield from bundled(self._finished())
+                yield from bundled(self._overdue())
+                yield from bundled(self._deserted(slots))
         finally:
             self._withdraw(list(self._running))
 

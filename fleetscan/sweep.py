@@ -183,21 +183,21 @@ def ask(
     pending = set(store.pending(sweep))
     hosts = [host for host in prepared.inventory if host.id in pending]
     if hosts:
-        for result in _results(prepared, hosts, engine_named, observer=observer, stop=stop, now=now):
-            _put(store, sweep, result)
+        for bundle in _bundles(prepared, hosts, engine_named, observer=observer, stop=stop, now=now):
+            _put(store, sweep, bundle)
     if not stop.is_set() and store.sweep(sweep).finished is None:
         _seal(store, sweep, now())
     return store.sweep(sweep)
 
 
-def _put(store: Store, sweep: SweepId, result: HostResult) -> None:
+def _put(store: Store, sweep: SweepId, results: tuple[HostResult, ...]) -> None:
     try:
-        store.put(sweep, result)
+        store.put(sweep, *results)
     except StoreError:
         if store.sweep(sweep).finished is None:
             raise
         store.reopen_sweep(sweep)
-        store.put(sweep, result)
+        store.put(sweep, *results)
 
 
 def _seal(store: Store, sweep: SweepId, finished: datetime) -> None:
@@ -208,7 +208,7 @@ def _seal(store: Store, sweep: SweepId, finished: datetime) -> None:
             raise
 
 
-def _results(
+def _bundles(
     prepared: Prepared,
     hosts: list[Host],
     engine_named: Callable[[str], Engine],
@@ -216,7 +216,7 @@ def _results(
     observer: Observer,
     stop: threading.Event,
     now: Callable[[], datetime],
-) -> Iterator[HostResult]:
+) -> Iterator[tuple[HostResult, ...]]:
     plan, total = prepared.plan, len(hosts)
     limits = replace(prepared.request.limits, group_concurrency=prepared.inventory.concurrency)
     if all(host.engine in LOCAL for host in hosts):
@@ -225,5 +225,6 @@ def _results(
         limits = replace(limits, concurrency=min(limits.concurrency, os.cpu_count() or 1))
     if prepared.request.scheduler:
         address = prepared.request.scheduler
-        return distributed.run(plan, hosts, address, limits, observer=observer, stop=stop, total=total, now=now)
-    return Dispatcher(plan, engine_named, limits=limits, stop=stop, observer=observer, now=now).run(hosts, total=total)
+        return distributed.bundles(plan, hosts, address, limits, observer=observer, stop=stop, total=total, now=now)
+    dispatcher = Dispatcher(plan, engine_named, limits=limits, stop=stop, observer=observer, now=now)
+    return dispatcher.bundles(hosts, total=total)

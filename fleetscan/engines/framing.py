@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 import sqlite3
 from dataclasses import dataclass, field
+from functools import lru_cache
 from itertools import chain
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -75,21 +77,24 @@ class Transcript:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def write_script(statements: Sequence[Statement], new_nonce: Callable[[], str]) -> Script:
-    """The script that asks version and canary first, then ``statements`` in order."""
+def write_script(statements: Sequence[Statement], draw: Callable[[int], str] = secrets.token_hex) -> Script:
+    """The script that asks version and canary first, then ``statements`` in order; ``draw`` gives random bytes in hex.
+
+    They are drawn all at once: each call into the kernel is a chance for another thread to take the interpreter.
+    """
     framed: list[tuple[Statement, str]] = []
-    tag = ""
+    asked = (HELLO, CANARY, *statements)
+    drawn = draw(_TAG // 2 * (1 + len(asked)))
+    tag = drawn[:_TAG]
     # The empty line ends whatever a profile printed without one.
     lines = [".bail off", ".print"]
     numbers: dict[int, str] = {}
     refused: dict[str, Failed] = {}
-    for statement in (HELLO, CANARY, *statements):
+    for number, statement in enumerate(asked, 1):
         if problem := _unsendable(statement.sql):
             refused[statement.id] = Failed(Reason.OSQUERY_ERROR, problem)
             continue
-        fresh = new_nonce()
-        tag = tag or fresh[:_TAG]
-        nonce = tag + fresh[_TAG:]
+        nonce = tag + drawn[number * _TAG : (number + 1) * _TAG]
         framed.append((statement, nonce))
         lines += [f".print {nonce}:begin", f"{statement.sql};", f".print {nonce}:end"]
         numbers[len(lines) - 1] = statement.id
@@ -97,6 +102,7 @@ def write_script(statements: Sequence[Statement], new_nonce: Callable[[], str]) 
     return Script(tag=tag, text="\n".join(lines).encode(), framed=tuple(framed), lines=numbers, refused=refused)
 
 
+@lru_cache(maxsize=1024)
 def _unsendable(sql: str) -> str:
     """Why a text cannot be one line of a script; empty if it can."""
     if found := _CONTROL.search(sql):
@@ -150,8 +156,6 @@ class _Marker:
 def _markers(stdout: bytes, script: Script) -> dict[bytes, list[_Marker]]:
     """Every occurrence of every nonce, in order; of a host that repeats them without end nothing is believed."""
     found: dict[bytes, list[_Marker]] = {}
-    if not script.tag:
-        return found
     tag, length = script.tag.encode(), len(script.framed[0][1])
     at = stdout.find(tag)
     for _ in range(_MANY * len(script.framed)):

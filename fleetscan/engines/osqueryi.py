@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import threading
 import time
 from collections import OrderedDict
@@ -95,7 +94,7 @@ class OsqueryiEngine:
 
     def _session(self, connection: Connection, host: Host, statements: Sequence[Statement], deadline: float) -> Answers:
         shell = self._shell(connection, host, deadline)
-        script = write_script(statements, lambda: secrets.token_hex(16))
+        script = write_script(statements)
         path = str(host.settings.get("osqueryi", ""))
         command = command_line(path, shell)
         output = connection.run(command, script.text, deadline=deadline, max_bytes=self._max_bytes)

@@ -235,6 +235,9 @@ class Rows(Protocol):
     def fetchone(self) -> Sequence[Any] | None:
         """The next row, None after the last."""
 
+    def fetchall(self) -> Sequence[Sequence[Any]]:
+        """All rows that are left."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Explained:

@@ -240,11 +240,11 @@ class Store(Protocol):
         """Record what will be asked of whom."""
         ...
 
-    def put(self, sweep: SweepId, result: HostResult) -> None:
-        """Store one host's result, wholly or not at all; when it returns, a kill of the process loses nothing.
+    def put(self, sweep: SweepId, *results: HostResult) -> None:
+        """Store results of hosts, all wholly or none; when it returns, a kill of the process loses nothing.
 
-        A second result of the same host replaces the first, except that one in which nothing is covered never
-        replaces one in which something is.
+        Several at once cost little more than one. A second result of the same host replaces the first, except that one
+        in which nothing is covered never replaces one in which something is.
         """
         ...
 

@@ -82,9 +82,9 @@ class SqlStore:
         """See interface."""
         return self._writer.begin(plan, hosts, started, note)
 
-    def put(self, sweep: SweepId, result: HostResult) -> None:
+    def put(self, sweep: SweepId, *results: HostResult) -> None:
         """See interface."""
-        self._writer.put(sweep, result)
+        self._writer.put(sweep, results)
 
     def finish_sweep(self, sweep: SweepId, *, finished: datetime, outcome: str) -> str:
         """See interface."""

@@ -1,4 +1,4 @@
-"""Writing a sweep: each host's result in one short transaction, everything that is known already by its number."""
+"""Writing a sweep: results of hosts in short transactions, everything that is known already by its number."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 REMEMBERED = 100_000
 """Numbers kept in memory per kind of record; forgetting costs one query."""
-_FEW = 40  # records of one host; more than that is a batch
+_FEW = 64  # records of a few hosts, which are most likely new; more than that are looked up first
 _SPREAD = 40503  # odd, so that it loses nothing; near the golden section of 65,536, so that neighbours look unlike
 _CHUNK = 500  # SQLite takes at least 999 parameters in one statement
 
@@ -75,7 +75,7 @@ class Numbers:
         found = {digest: number for digest in rows if (number := self.get(table, digest)) is not None}
         missing = sorted(digest for digest in rows if digest not in found)  # sorted: no deadlock between writers
         if missing:
-            make = _one_by_one if len(missing) <= _FEW else _in_bulk
+            make = _made if len(missing) <= _FEW else _in_bulk
             fresh = make(connection, table, {digest: rows[digest] for digest in missing})
             self.fresh.setdefault(table.name, {}).update(fresh)
             found |= fresh
@@ -98,30 +98,29 @@ class Numbers:
             self.fresh[table.name] = {bytes(digest): number for digest, number in connection.execute(query)}
 
 
-def _one_by_one(
-    connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]
-) -> dict[bytes, int]:
-    """The way of one host with something new: past SQLAlchemy's compiler, which would cost more than the database."""
-    columns, insert_sql, select_sql = _statements(table.name)
+def _made(connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]) -> dict[bytes, int]:
+    """The way of a few hosts with something new: past SQLAlchemy's compiler, which costs more than the database."""
+    columns, insert_sql, select_sql = _statements(table.name, len(rows))
     execute = driver(connection).execute
-    numbers: dict[bytes, int] = {}
+    values: list[Any] = []
     for digest, make in rows.items():
         row = make()
-        made = execute(insert_sql, (digest, *(row[column] for column in columns))).fetchone()
-        # Nothing comes back of one that is there already.
-        [numbers[digest]] = made or _sound(execute(select_sql, (digest,)).fetchone())
+        values.append(digest)
+        values += (row[column] for column in columns)
+    numbers = {bytes(digest): number for number, digest in execute(insert_sql, values).fetchall()}
+    for digest in rows:
+        if digest not in numbers:  # it is there already
+            [numbers[digest]] = _sound(execute(select_sql, (digest,)).fetchone())
     return numbers
 
 
 @cache
-def _statements(table: str) -> tuple[tuple[str, ...], str, str]:
+def _statements(table: str, rows: int) -> tuple[tuple[str, ...], str, str]:
     names = tuple(column.name for column in schema.BY_NAME[table].columns if column.name not in {"id", "sha256"})
-    marks = ", ".join("?" * (len(names) + 1))
-    return (
-        names,
-        f"INSERT INTO {table} (sha256, {', '.join(names)}) VALUES ({marks}) ON CONFLICT DO NOTHING RETURNING id",
-        f"SELECT id FROM {table} WHERE sha256 = ?",
-    )
+    marks = ", ".join([f"({', '.join('?' * (len(names) + 1))})"] * rows)
+    insert_sql = f"INSERT INTO {table} (sha256, {', '.join(names)}) VALUES {marks}"
+    insert_sql += " ON CONFLICT DO NOTHING RETURNING id, sha256"
+    return names, insert_sql, f"SELECT id FROM {table} WHERE sha256 = ?"
 
 
 def _in_bulk(connection: Connection, table: TableClause, rows: Mapping[bytes, Callable[[], Row]]) -> dict[bytes, int]:
@@ -160,8 +159,11 @@ class _Running:
     hosts: dict[HostId, int]
 
 
-_PUT = "UPDATE result SET tree = ?, answer = ?, started = ?, duration = ? WHERE sweep = ? AND host = ?"
-_UNLESS_COVERED = " AND NOT EXISTS (SELECT 1 FROM tree t WHERE t.id = result.tree AND t.covered = 1)"
+_PUT = (
+    "UPDATE result SET tree = ?, answer = ?, started = ?, duration = ? WHERE sweep = ? AND host = ? AND"
+    " (? OR NOT EXISTS (SELECT 1 FROM tree t WHERE t.id = result.tree AND t.covered = 1))"
+)
+"""The last condition: what covers nothing does not replace what does."""
 _STATE = "SELECT (SELECT value FROM meta WHERE name = 'generation'), finished, pruned FROM sweep WHERE id = ?"
 
 
@@ -207,30 +209,37 @@ class Writer:
             self._running[name] = running
         return name
 
-    def put(self, sweep: SweepId, result: HostResult) -> None:
-        """Store one host's result, wholly or not at all."""
-        content = content_of(result)  # the expensive part, outside of the turn
+    def put(self, sweep: SweepId, results: Sequence[HostResult]) -> None:
+        """Store results, all of them wholly or none."""
+        contents = [content_of(result) for result in results]  # the expensive part, outside of the turn
         with self._turn:
             running = self._running.get(sweep) or self._load(sweep)
-            host = running.hosts.get(result.host)
-            if host is None:
-                raise StoreError(f"host {result.host} is not part of sweep {sweep}", where=self.database.name)
-            began = microseconds(result.started)
-            times = (began - running.started, microseconds(result.finished) - began)
+            places = [self._place(running, sweep, result) for result in results]
 
             def action(connection: Connection) -> None:
-                execute = driver(connection).execute
-                current, finished, pruned = _sound(execute(_STATE, (running.number,)).fetchone())
+                driven = driver(connection)
+                current, finished, pruned = _sound(driven.execute(_STATE, (running.number,)).fetchone())
                 if finished is not None or pruned is not None:
                     raise StoreError(f"sweep {sweep} is finished", hint="fleetscan sweep --resume continues it")
                 self._begin(connection, _sound(current))
-                tree = self._tree(connection, content)
-                answer = self._answer(connection, content)
-                statement = _PUT if content.covered else _PUT + _UNLESS_COVERED
-                execute(statement, (tree, answer, *times, running.number, host))
+                trees = self._trees(connection, contents)
+                answers = self._answers(connection, contents)
+                rows = [
+                    (trees[content.tree], answers[content.answer], *times, running.number, host, content.covered)
+                    for content, (host, *times) in zip(contents, places, strict=True)
+                ]
+                driven.executemany(_PUT, sorted(rows, key=lambda row: row[5]))  # no deadlock between writers
 
             self.database.write(action, durable=False)
             self._numbers.keep()
+
+    def _place(self, running: _Running, sweep: SweepId, result: HostResult) -> tuple[int, int, int]:
+        """The number of the result's host, when it began in the sweep, and how long it took."""
+        host = running.hosts.get(result.host)
+        if host is None:
+            raise StoreError(f"host {result.host} is not part of sweep {sweep}", where=self.database.name)
+        began = microseconds(result.started)
+        return host, began - running.started, microseconds(result.finished) - began
 
     def _begin(self, connection: Connection, current: str) -> None:
         # A server that crashed may have forgotten records whose numbers are remembered here.
@@ -276,55 +285,68 @@ class Writer:
         rows = dict(_placement(host) for host in hosts)
         return self._numbers.of(connection, schema.placement, {digest: row.copy for digest, row in rows.items()})
 
-    def _tree(self, connection: Connection, content: Content) -> int:
-        known = self._numbers.get(schema.tree, content.tree)
-        if known is not None:
-            return known
-        number = self._numbers.of(
-            connection,
-            schema.tree,
-            {content.tree: lambda: {"complete": int(content.complete), "covered": int(content.covered)}},
-        )[content.tree]
-        if content.cells:  # also of a tree that is there but not remembered: that is rare, and asking costs as much
-            self._cells(connection, content, number)
-        return number
+    def _trees(self, connection: Connection, contents: Sequence[Content]) -> dict[bytes, int]:
+        """The numbers of the contents' trees, by hash."""
+        fresh = self._fresh(schema.tree, {content.tree: content for content in contents})
+        rows = {content.tree: partial(_tree_row, content) for content in contents}
+        numbers = self._numbers.of(connection, schema.tree, rows)
+        if fresh:  # also one that is there but not remembered: that is rare, and asking costs as much
+            self._cells(connection, [(content, numbers[tree]) for tree, content in fresh.items()])
+        return numbers
 
-    def _cells(self, connection: Connection, content: Content, tree: int) -> None:
+    def _fresh(self, table: TableClause, contents: Mapping[bytes, Content]) -> dict[bytes, Content]:
+        """Those of which no number is remembered."""
+        return {digest: one for digest, one in contents.items() if self._numbers.get(table, digest) is None}
+
+    def _cells(self, connection: Connection, trees: Sequence[tuple[Content, int]]) -> None:
         blocks = self._numbers.of(
-            connection, schema.block, {digest: _block_row(*item) for digest, item in content.blocks.items()}
+            connection,
+            schema.block,
+            {digest: _block_row(*item) for content, _ in trees for digest, item in content.blocks.items()},
         )
         statuses = self._numbers.of(
             connection,
             schema.status,
-            {digest: partial(status_row, record) for digest, record in content.statuses.items()},
+            {
+                digest: partial(status_row, record)
+                for content, _ in trees
+                for digest, record in content.statuses.items()
+            },
         )
-        scopes = self._numbers.of_scopes(connection, [cell.scope_id for cell in content.cells])
+        wanted = sorted({cell.scope_id for content, _ in trees for cell in content.cells})
+        scopes = self._numbers.of_scopes(connection, wanted)
         values = [
             (tree, scopes[cell.scope_id], statuses[cell.status], None if cell.block is None else blocks[cell.block])
+            for content, tree in trees
             for cell in content.cells
         ]
-        insert_sql = "INSERT INTO cell (tree, scope, status, block) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
-        driver(connection).executemany(insert_sql, values)
+        if values:
+            insert_sql = "INSERT INTO cell (tree, scope, status, block) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING"
+            driver(connection).executemany(insert_sql, values)
 
-    def _answer(self, connection: Connection, content: Content) -> int:
-        known = self._numbers.get(schema.answer, content.answer)
-        if known is not None:
-            return known
-        facts = self._numbers.of(connection, schema.facts, {content.facts: partial(facts_row, content.facts_record)})
-        raw = self._numbers.of(
-            connection, schema.raw, {digest: _raw_row(answer) for digest, answer in content.raw_bytes.items()}
+    def _answers(self, connection: Connection, contents: Sequence[Content]) -> dict[bytes, int]:
+        """The numbers of the contents' answers, by hash."""
+        fresh = self._fresh(schema.answer, {content.answer: content for content in contents})
+        facts = self._numbers.of(
+            connection, schema.facts, {one.facts: partial(facts_row, one.facts_record) for one in fresh.values()}
         )
-        row = {"facts": facts[content.facts], "blind_spots": content.blind_spots}
-        number = self._numbers.of(connection, schema.answer, {content.answer: lambda: row})[content.answer]
-        if content.raw:
-            values = [
-                (number, position, readable(statement), raw[digest])
-                for position, (statement, digest) in enumerate(content.raw)
-            ]
+        raw = self._numbers.of(
+            connection,
+            schema.raw,
+            {digest: _raw_row(answer) for one in fresh.values() for digest, answer in one.raw_bytes.items()},
+        )
+        rows = {content.answer: partial(_answer_row, content, facts) for content in contents}
+        numbers = self._numbers.of(connection, schema.answer, rows)
+        values = [
+            (numbers[name], position, readable(statement), raw[digest])
+            for name, one in fresh.items()
+            for position, (statement, digest) in enumerate(one.raw)
+        ]
+        if values:
             insert_sql = "INSERT INTO answer_raw (answer, position, statement_id, raw) VALUES (?, ?, ?, ?)"
             insert_sql += " ON CONFLICT DO NOTHING"
             driver(connection).executemany(insert_sql, values)
-        return number
+        return numbers
 
 
 def generation(connection: Connection) -> str:
@@ -403,6 +425,14 @@ def _known_scopes(connection: Connection, ids: Sequence[str]) -> dict[str, int]:
         query = select(schema.scope.c.scope_id, schema.scope.c.id).where(schema.scope.c.scope_id.in_(part))
         numbers |= {str(scope_id): int(number) for scope_id, number in connection.execute(query)}
     return numbers
+
+
+def _tree_row(content: Content) -> Row:
+    return {"complete": int(content.complete), "covered": int(content.covered)}
+
+
+def _answer_row(content: Content, facts: Mapping[bytes, int]) -> Row:
+    return {"facts": facts[content.facts], "blind_spots": content.blind_spots}
 
 
 def _block_row(content: bytes, rows: int) -> Callable[[], Row]:

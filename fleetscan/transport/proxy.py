@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from fleetscan.model.snapshot import Reason
+from fleetscan.processor import all_processors
 from fleetscan.transport.failure import TransportError
 from fleetscan.transport.readahead import ReadAheadSocket
 
@@ -38,14 +39,15 @@ class ProxyProcess:
     def __init__(self, command: str, connection: socket.socket) -> None:
         """Start it with ``connection`` as its input and output. It gets no terminal: nobody could answer it there."""
         shell = os.environ.get("SHELL") or _SHELL
-        self._process = subprocess.Popen(  # noqa: S603 - the user's own configuration names it
-            [shell, "-c", command],
-            stdin=connection.fileno(),
-            stdout=connection.fileno(),
-            stderr=subprocess.PIPE,
-            bufsize=0,
-            start_new_session=True,
-        )
+        with all_processors():
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own configuration names it
+                [shell, "-c", command],
+                stdin=connection.fileno(),
+                stdout=connection.fileno(),
+                stderr=subprocess.PIPE,
+                bufsize=0,
+                start_new_session=True,
+            )
         self._stderr = self._process.stderr
         if self._stderr is not None:
             os.set_blocking(self._stderr.fileno(), False)

@@ -25,6 +25,8 @@ class ReadAheadSocket(socket.socket):
 
     def close(self) -> None:
         """Close, and wake a thread that waits in ``recv``: closing alone would leave it there until its timeout."""
+        if self.fileno() < 0:
+            return  # closed before
         with suppress(OSError):
             self.shutdown(socket.SHUT_RDWR)
         super().close()

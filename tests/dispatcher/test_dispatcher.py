@@ -6,11 +6,15 @@ import logging
 import os
 import random
 import signal
+import sys
 import threading
 import time
 from collections import Counter
+from contextlib import closing
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
@@ -24,7 +28,15 @@ from fleetscan.engines.interface import Answers
 from fleetscan.model.host import Host, HostId
 from fleetscan.model.registry import HKLM
 from fleetscan.model.scope import Scope
-from fleetscan.model.snapshot import KEY_REFUSALS, Complete, Reason, Unreachable
+from fleetscan.model.snapshot import (
+    KEY_REFUSALS,
+    Complete,
+    HostFacts,
+    HostResult,
+    RawAnswer,
+    Reason,
+    Unreachable,
+)
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement, make_plan
 from fleetscan.progress import HostFinished, HostRetried, HostStarted, SweepEnded, SweepStarted, SweepStopping
 from tests.patience import LONG, eventually
@@ -32,7 +44,6 @@ from tests.patience import LONG, eventually
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
-    from fleetscan.model.snapshot import HostResult
     from fleetscan.progress import Event
 
 PLAN = make_plan([], extra_scopes=[Scope(HKLM, ("SOFTWARE", "Fleet")), Scope(HKLM, ("SYSTEM", "Select"))])
@@ -173,6 +184,59 @@ def test_slots_are_filled_while_the_reader_works_on_results() -> None:
     # Four were read, one by one; meanwhile all others had their turn, and no more answers wait than there are slots.
     assert eventually(lambda: len(engine.asked) >= 2 * FAST.concurrency)
     assert len(list(results)) == 12 - FAST.concurrency
+
+
+def test_results_that_come_together_are_given_together_and_wait_for_no_other() -> None:
+    let_go = threading.Event()
+
+    def answer(host: Host, *_: object) -> Answer:
+        assert host.id == "h0" or let_go.wait(LONG)
+        return EMPTY
+
+    engine = Scripted(answer, crowd={"all": 40})
+    with closing(Dispatcher(PLAN, lambda _: engine, limits=replace(FAST, concurrency=40)).bundles(hosts(40))) as given:
+        assert [result.host for result in next(given)] == ["h0"]
+        let_go.set()
+        rest = [[result.host for result in bundle] for bundle in given]
+    assert Counter(chain.from_iterable(rest)) == Counter(host.id for host in list(hosts(40))[1:])
+    assert len(rest) < 39
+
+
+@given(st.lists(st.integers(0, 400_000), max_size=60))
+def test_a_bundle_is_bounded_in_hosts_and_in_bytes_and_nothing_is_lost(sizes: list[int]) -> None:
+    now = datetime.now(UTC)
+    results = [
+        HostResult(
+            host=HostId(f"h{number}"),
+            facts=HostFacts(),
+            scopes=(),
+            started=now,
+            finished=now,
+            raw=(RawAnswer("q", "", bytes(size)),),
+        )
+        for number, size in enumerate(sizes)
+    ]
+    bundles = list(module.bundled(results))
+    assert list(chain.from_iterable(bundles)) == results
+    for bundle in bundles:
+        assert 1 <= len(bundle) <= 16
+        assert sum(len(raw.content) for result in bundle[:-1] for raw in result.raw) < 256 * 1024
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux says on which processors a thread may run")
+def test_a_sweep_stays_on_one_processor_and_its_reader_is_free_again_afterwards() -> None:
+    before = os.sched_getaffinity(0)
+    seen: set[frozenset[int]] = set()
+
+    def answer(*_: object) -> Answer:
+        seen.add(frozenset(os.sched_getaffinity(0)))
+        return EMPTY
+
+    sweep(Scripted(answer, crowd={"all": FAST.concurrency}), hosts(12))
+    [processors] = seen
+    assert len(processors) == 1
+    assert processors <= before
+    assert os.sched_getaffinity(0) == before
 
 
 def test_what_may_pass_is_asked_again_and_only_that() -> None:

@@ -14,6 +14,7 @@ import time
 from collections import Counter
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,8 @@ def sweep(
     observer: Observer | None = None,
 ) -> Iterator[HostResult]:
     stop = stop or threading.Event()
-    return distributed.run(PLAN, fleet, address_of(client), limits, observer=observer or Silent(), stop=stop)
+    address, observer = address_of(client), observer or Silent()
+    return chain.from_iterable(distributed.bundles(PLAN, fleet, address, limits, observer=observer, stop=stop))
 
 
 def status_of(result: HostResult) -> Status:
@@ -216,13 +218,13 @@ def test_a_scheduler_that_dies_is_named_and_its_hosts_are_not_covered(monkeypatc
                 threading.Timer(1.0, scheduler.kill).start()
 
             monkeypatch.setattr(distributed, "_check_workers", then_it_dies)
-            results = list(distributed.run(PLAN, hosts(3), address, LIMITS, observer=Silent(), stop=threading.Event()))
+            stop = threading.Event()
+            bundles = list(distributed.bundles(PLAN, hosts(3), address, LIMITS, observer=Silent(), stop=stop))
         finally:
             scheduler.kill()
             scheduler.wait(LONG)
-    assert [status_of(result) for result in results] == [
-        Unreachable(Reason.CONNECTION, "the Dask scheduler is gone")
-    ] * 3
+    gone = Unreachable(Reason.CONNECTION, "the Dask scheduler is gone")
+    assert [[status_of(result) for result in bundle] for bundle in bundles] == [[gone] * 3]
 
 
 def _address_in(file: Path) -> str:
@@ -263,7 +265,9 @@ def test_the_command_sweeps_from_the_workers_into_the_one_store(
 
 def test_a_scheduler_that_is_not_there_is_said() -> None:
     with pytest.raises(SettingsError, match="no Dask scheduler answers"):
-        list(distributed.run(PLAN, hosts(1), "tcp://127.0.0.1:1", LIMITS, observer=Silent(), stop=threading.Event()))
+        list(
+            distributed.bundles(PLAN, hosts(1), "tcp://127.0.0.1:1", LIMITS, observer=Silent(), stop=threading.Event())
+        )
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from itertools import count
 
 import pytest
 from hypothesis import assume, given
@@ -25,8 +24,8 @@ CUT = Ending(reason=Reason.TRUNCATED)
 
 
 def script_of(*statements: Statement) -> Script:
-    numbers = count(1)
-    return write_script(statements or STATEMENTS, lambda: f"{next(numbers):032x}")
+    """The script with the nonces 1, 2, 3 and so on."""
+    return write_script(statements or STATEMENTS, lambda size: "".join(f"{n:016x}" for n in range(size // 8)))
 
 
 def output_of(script: Script) -> tuple[bytes, bytes]:

@@ -20,6 +20,7 @@ import tests.doubles.relay
 from fleetscan.engines.osqueryi import OsqueryiEngine
 from fleetscan.model.snapshot import Reason
 from fleetscan.planner.plan import Answer, Answered, Failed, Statement
+from fleetscan.processor import one_processor
 from fleetscan.transport.credentials import Credentials
 from fleetscan.transport.ssh import SshTransport
 from tests.patience import LONG, eventually
@@ -248,3 +249,16 @@ def test_ctrl_c_ends_the_command_too(ssh_fleet: Fleet, home: Path) -> None:
         process.kill()
         process.wait(LONG)
     assert is_gone(str(script))
+
+
+def test_the_command_may_run_on_all_processors_while_a_sweep_keeps_to_one(ssh_fleet: Fleet, home: Path) -> None:
+    told = home / "processors"
+    note = f"import os; open({str(told)!r}, 'w').write(repr(sorted(os.sched_getaffinity(0))))"
+    script = home / "telling"
+    python = shlex.quote(sys.executable)
+    script.write_text(f"#!/bin/sh\n{python} -c {shlex.quote(note)}\nexec {RELAY.replace('%h %p', '$1 $2')}\n")
+    script.chmod(0o700)
+    configure(home, f"Host *\n  ProxyCommand {script} %h %p\n")
+    with one_processor():
+        assert isinstance(ask(ssh_fleet), Answered)
+    assert told.read_text() == repr(sorted(os.sched_getaffinity(0)))

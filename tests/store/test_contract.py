@@ -181,10 +181,43 @@ def test_a_later_answer_replaces_but_a_host_that_went_away_takes_nothing_with_it
     assert store.pending(sweep) == ()
 
 
+def test_results_put_together_are_the_same_as_one_by_one(store: SqlStore, fleet: type[Fleet]) -> None:
+    names = [f"h{number}" for number in range(12)]
+    results = [
+        fleet.result(name, {**ALL, "s-run": f"{number % 5}.exe"} if number % 4 else dict.fromkeys(ALL, TIMEOUT),
+                     raw=name.encode())
+        for number, name in enumerate(names)
+    ]  # fmt: skip
+    apart, together = fleet.begin(store, names), fleet.begin(store, names)
+    for result in results[:6]:
+        store.put(apart, result)
+    counts = store.counts()
+    store.put(together, *results[:6])
+    assert {**store.counts(), "host results": 0} == {**counts, "host results": 0}, "each thing is there once"
+    store.put(together, *results[6:])
+    counts = store.counts()
+    for result in results[6:]:
+        store.put(apart, result)
+    assert {**store.counts(), "host results": 0} == {**counts, "host results": 0}
+    for result in results:
+        assert store.result(together, result.host) == store.result(apart, result.host) == result
+    assert store.verify().problems == ()
+
+
+def test_of_results_put_together_the_later_of_one_host_replaces_as_ever(store: SqlStore, fleet: type[Fleet]) -> None:
+    gone, partial = fleet.result("a", dict.fromkeys(ALL, TIMEOUT)), fleet.result("a", {**ALL, "s-run": TIMEOUT})
+    sweep = fleet.begin(store, ["a", "b"])
+    store.put(sweep, gone, fleet.result("b", ALL), partial, gone)
+    assert store.result(sweep, HostId("a")) == partial
+    store.put(sweep, gone, fleet.result("a", ALL), partial)
+    assert store.result(sweep, HostId("a")) == partial
+
+
 def test_a_host_that_is_not_part_of_the_sweep_is_an_error(store: SqlStore, fleet: type[Fleet]) -> None:
     sweep = fleet.begin(store, ["a"])
     with pytest.raises(StoreError, match="host b is not part of sweep"):
-        store.put(sweep, fleet.result("b", ALL))
+        store.put(sweep, fleet.result("a", ALL), fleet.result("b", ALL))
+    assert store.pending(sweep) == ("a",), "all or none"
 
 
 @pytest.mark.parametrize("names", [["a", "a"], [""], ["bad\0name"], ["lone\ud800"]])
