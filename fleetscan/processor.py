@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import os
-import random
 import sys
 from contextlib import contextmanager, suppress
-from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+_PROCESSOR = 36  # field of proc_pid_stat(5), counted from the one after the name
 
 
 @contextmanager
@@ -24,7 +25,7 @@ def one_processor() -> Iterator[None]:
     """
     before = _processors()
     if len(before) > 1 and getattr(sys, "_is_gil_enabled", lambda: True)():
-        _move(frozenset({_home(os.getpid(), before)}))
+        _move(before & {_here()})
     try:
         yield
     finally:
@@ -44,19 +45,22 @@ def all_processors() -> Iterator[None]:
 
 def _processors() -> frozenset[int]:
     """Where the calling thread may run; empty if the system does not say."""
-    if sys.platform != "linux":
-        return frozenset()
-    return frozenset(os.sched_getaffinity(0))
+    if sys.platform == "linux":
+        with suppress(OSError):
+            return frozenset(os.sched_getaffinity(0))
+    return frozenset()
 
 
 _AT_START = _processors()
 
 
-@cache
-def _home(process: int, processors: frozenset[int]) -> int:
-    """The same one for all threads of a process; another process has most likely another."""
-    del process
-    return random.choice(sorted(processors))  # noqa: S311 - no secret
+def _here() -> int:
+    """Where the calling thread runs now: the system gave it a place with the least to do; -1 if it does not say."""
+    try:
+        fields = Path("/proc/thread-self/stat").read_text("ascii").rpartition(")")[2].split()
+        return int(fields[_PROCESSOR])
+    except (OSError, ValueError, IndexError):
+        return -1
 
 
 def _move(processors: frozenset[int]) -> None:
