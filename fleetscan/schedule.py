@@ -19,6 +19,7 @@ from fleetscan.errors import Place, SettingsError
 from fleetscan.inventory.document import Mapping as YamlMapping
 from fleetscan.inventory.document import Node, Scalar, Sequence, kind, parse
 from fleetscan.inventory.vocabulary import suggestion
+from fleetscan.settings import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from apscheduler.triggers.base import BaseTrigger
 
-DEFAULT_STORE = "fleetscan.db"
 OUTBOX = "fleetscan-outbox"
 """Folder that holds what receivers have not taken yet, if the settings name no other."""
 RULE_INTERVAL = "rules"

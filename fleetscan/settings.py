@@ -1,10 +1,12 @@
-"""Where the product's own content stands: rules and queries, in a checkout or in an installed package."""
+"""Where things stand unless somebody says otherwise: the product's own rules and queries, and the store."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent
+DEFAULT_STORE = "fleetscan.db"
+"""In the folder in which a command is given."""
 
 
 def content(name: str) -> Path:

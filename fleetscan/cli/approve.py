@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fleetscan.baseline.approvals import Approval, appended, load_approvals, parse_approvals, unpinned
+from fleetscan.cli.options import add_store_option
 from fleetscan.errors import ApprovalError, ExitCode, SettingsError
 from fleetscan.model.finding import FindingState, What
 from fleetscan.report.escape import visible
@@ -58,9 +59,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--file", type=Path, default=DEFAULT_FILE, metavar="FILE", help="approvals file (default: approvals.yml)"
     )
-    parser.add_argument(
-        "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-    )
+    add_store_option(parser)
 
 
 def run(args: Namespace, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:

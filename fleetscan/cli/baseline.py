@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from fleetscan.cli.options import add_store_option
 from fleetscan.errors import ExitCode
 from fleetscan.model.host import HostId
 from fleetscan.report.escape import visible
@@ -45,9 +46,7 @@ def configure(parser: ArgumentParser) -> None:
         action.add_argument("name", metavar="NAME")
     listing = actions.add_parser("list", help="all baselines")
     for action in (create, show, delete, listing):
-        action.add_argument(
-            "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-        )
+        add_store_option(action)
 
 
 def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:

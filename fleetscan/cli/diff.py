@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan.cli.options import add_limit_option, add_rules_option, add_store_option
 from fleetscan.errors import ExitCode, RuleError, SettingsError, StoreError
 from fleetscan.findings.difference import Matching, Named, difference, only
 from fleetscan.findings.hits import RuleHits
@@ -45,25 +45,13 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--rule", metavar="RULE", help="only entities that this rule or detection matches: id, title or name"
     )
-    parser.add_argument(
-        "-r",
-        "--rules",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="PATH",
-        help="rules that say how much a changed value matters (repeatable; default: the shipped rules)",
-    )
-    parser.add_argument(
-        "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
-    )
+    add_rules_option(parser, "rules that say how much a changed value matters")
+    add_limit_option(parser)
     parser.add_argument("--first", type=int, metavar="N", help="at most so many lines")
     form = parser.add_mutually_exclusive_group()
     form.add_argument("--json", action="store_true", help="one JSON object for each line")
     form.add_argument("--csv", action="store_true", help="CSV, formula-safe")
-    parser.add_argument(
-        "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-    )
+    add_store_option(parser)
 
 
 def run(args: Namespace) -> ExitCode:

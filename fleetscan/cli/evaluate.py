@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import sys
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan.cli.options import add_rules_option, add_store_option
 from fleetscan.cli.output import add_output_options, write_outputs
 from fleetscan.cli.remembered import add_afresh_option, with_remembered
 from fleetscan.domain.areas import AREAS
@@ -33,18 +33,8 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument(
         "sweep", nargs="?", default="latest", metavar="SWEEP", help="id or its beginning (default: the latest)"
     )
-    parser.add_argument(
-        "-r",
-        "--rules",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="PATH",
-        help="rule file or folder (repeatable; default: the shipped rules)",
-    )
-    parser.add_argument(
-        "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-    )
+    add_rules_option(parser)
+    add_store_option(parser)
     add_output_options(parser)
     add_afresh_option(parser)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from fleetscan.cli.options import add_limit_option
 from fleetscan.dispatcher import Dispatcher, Limits, stop_on_signals
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode, SettingsError
@@ -54,9 +55,7 @@ def configure(parser: ArgumentParser) -> None:
         help="list what the inventory resolves to (default); check: connect and ask a little; trust: pin host keys",
     )
     parser.add_argument("-i", "--inventory", required=True, metavar="FILE", help="inventory file, or: -i user@host,")
-    parser.add_argument(
-        "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
-    )
+    add_limit_option(parser)
     parser.add_argument("--json", action="store_true", help="list and check: JSON instead of a table")
     parser.add_argument("--concurrency", type=int, default=50, metavar="N", help="check: hosts at once (default: 50)")
     parser.add_argument(

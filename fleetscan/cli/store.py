@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from tabulate import tabulate
 
+from fleetscan.cli.options import add_store_option
 from fleetscan.errors import ExitCode, SettingsError
 from fleetscan.report.escape import visible
 from fleetscan.store.manifest import check_manifest
@@ -43,9 +44,7 @@ def configure(parser: ArgumentParser) -> None:
         "--keep", required=True, type=str, metavar="DAYS", help="how long answers are kept: 90d, 12w, 1y"
     )
     for action in (info, sweeps, verify, prune):
-        action.add_argument(
-            "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-        )
+        add_store_option(action)
 
 
 def run(args: Namespace, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)) -> ExitCode:

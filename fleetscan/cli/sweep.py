@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan.cli.options import add_limit_option, add_rules_option, add_store_option
 from fleetscan.cli.output import add_output_options, check_outputs, write_outputs
 from fleetscan.dispatcher import Limits, stop_on_signals
 from fleetscan.engines.named import engine_named
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from fleetscan.sweep import Prepared
 
 HELP = "ask every host, store, judge, compare, print"
-DEFAULT_STORE = "fleetscan.db"
 LATEST = "latest"
 
 
@@ -38,18 +38,8 @@ def configure(parser: ArgumentParser) -> None:
     what.add_argument(
         "--hives", default="", metavar="DIR", help="hives or .reg exports of one machine, or a folder of such folders"
     )
-    what.add_argument(
-        "--limit", action="append", default=[], metavar="PATTERN", help="hosts, groups, globs; !not, &and (repeatable)"
-    )
-    what.add_argument(
-        "-r",
-        "--rules",
-        action="append",
-        default=[],
-        type=Path,
-        metavar="PATH",
-        help="rule file or folder (repeatable; default: the shipped rules)",
-    )
+    add_limit_option(what)
+    add_rules_option(what)
     what.add_argument("--include-expensive", action="store_true", help="also rules that walk a whole hive")
     how = parser.add_argument_group("how to ask")
     how.add_argument("--concurrency", type=int, default=50, metavar="N", help="hosts asked at once (default: 50)")
@@ -68,9 +58,7 @@ def configure(parser: ArgumentParser) -> None:
         help="ask from the workers of this Dask scheduler (tcp://HOST:8786)",
     )
     keep = parser.add_argument_group("where to keep it")
-    keep.add_argument(
-        "--store", default=DEFAULT_STORE, metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-    )
+    add_store_option(keep)
     keep.add_argument(
         "--resume",
         nargs="?",

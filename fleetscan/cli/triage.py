@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fleetscan.cli.options import add_store_option
 from fleetscan.cli.output import terminal_width
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode, SettingsError
@@ -43,9 +44,7 @@ def configure(parser: ArgumentParser) -> None:
     parser.add_argument("-i", "--inventory", default="", metavar="FILE", help="inventory that names the host")
     parser.add_argument("--hives", default="", metavar="DIR", help="or the folder of hives that was swept")
     parser.add_argument("--sweep", default="latest", metavar="SWEEP", help="sweep of the finding (default: the latest)")
-    parser.add_argument(
-        "--store", default="fleetscan.db", metavar="PLACE", help="file or postgresql://... (default: fleetscan.db)"
-    )
+    add_store_option(parser)
     parser.add_argument(
         "-r", "--rules", action="append", default=[], type=Path, metavar="PATH", help="rules of the sweep (repeatable)"
     )

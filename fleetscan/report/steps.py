@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from fleetscan.model.finding import FindingState
 from fleetscan.model.snapshot import KEY_REFUSALS, Reason
 from fleetscan.report.escape import visible
+from fleetscan.settings import DEFAULT_STORE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +28,6 @@ class Step:
     command: str
 
 
-DEFAULT_STORE = "fleetscan.db"
 ROLLING = "auto"
 """The rolling baseline has no stored name: ``fleetscan diff`` compares with the sweep before by itself."""
 
