@@ -34,6 +34,8 @@ from fleetscan.model.registry import HKLM
 from fleetscan.model.scope import Scope
 from fleetscan.model.snapshot import Complete
 from fleetscan.planner.plan import Plan, make_plan
+from fleetscan.rules.load import load_rules
+from fleetscan.settings import content
 from fleetscan.store.interface import PlanRecord, SweepHost
 from fleetscan.store.sql import open_store
 from fleetscan.transport.credentials import Credentials
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PAYLOAD_BYTES = 150_000
-KEY = "HKEY_LOCAL_MACHINE\\SOFTWARE\\Fleet"
+FLEET = ("SOFTWARE", "Fleet")
+KEY = "\\".join((HKLM, *FLEET))
 LIMITS = {"cpu per host, ms": 10.0, "wall over ideal": 1.15, "peak MB": 300.0}
 
 
@@ -70,7 +73,7 @@ def payload(host: str, size: int) -> str:
 
 
 def answer(script: str, host: str, body: str) -> bytes:
-    """What osqueryi prints for the script: hello and canary as they are, the walk with the payload, facts empty."""
+    """What osqueryi prints for the script: hello and canary as they are, one walk with the payload, the rest empty."""
     out: list[str] = []
     for line in script.splitlines():
         if line.startswith(".print"):
@@ -80,7 +83,7 @@ def answer(script: str, host: str, body: str) -> bytes:
         elif line == f"{CANARY.sql};":
             sent = re.findall(r"'([^']*)'", line)[0]
             out.append(f'[\n  {{"made":"{sent}","sent":"{sent}"}}\n]\n')
-        elif line.startswith("WITH RECURSIVE") and KEY in line:
+        elif line.startswith("WITH RECURSIVE") and "\\".join(FLEET) in line:
             out.append(body.replace("HOST", host))
         elif line and not line.startswith("."):
             out.append("[\n\n]\n")
@@ -291,7 +294,8 @@ def main() -> None:
     if args.serve:
         asyncio.run(serve(args.serve, args.latency, args.payload))
         return
-    plan = make_plan([], extra_scopes=[Scope(HKLM, ("SOFTWARE", "Fleet"), None)])
+    # What a sweep with the shipped rules asks, and one key more that holds the payload.
+    plan = make_plan(load_rules((content("rules"),)).rules, extra_scopes=[Scope(HKLM, FLEET, None)])
     wanted = (args.only,) if args.only else ("cost", "overlap", "memory", "others")
     if "cost" in wanted:
         count = 200 if args.quick else 1000

@@ -62,11 +62,16 @@ class _Lacks:
     away: Sequence[str]
     barred: Sequence[KeyPath]
 
+    @property
+    def nothing(self) -> bool:
+        """Does it hold everything?"""
+        return not (self.absent or self.known.of_hive or self.damaged or self.away or self.barred)
+
 
 def _narrowed(scope: Scope, result: ScopeResult, lacks: _Lacks) -> ScopeResult:
-    path = (scope.root, *scope.elements)
-    if isinstance(result.status, Unreachable):
+    if isinstance(result.status, Unreachable) or (not result.unproven and lacks.nothing):
         return result
+    path = (scope.root, *scope.elements)
     for key in lacks.absent:
         if _lies_in(path, key.elements):
             detail = f"not in the collection: {key}"
@@ -78,7 +83,8 @@ def _narrowed(scope: Scope, result: ScopeResult, lacks: _Lacks) -> ScopeResult:
         if not result.rows and not lacks.known.within(scope, path):
             return replace(result, status=Unreachable(Reason.NO_HIVE, detail), unproven=())
         return replace(result, status=Partial(Reason.NO_HIVE, detail))
-    return replace(result, status=_short_of(scope, path, lacks, result.unproven))
+    status = _short_of(scope, path, lacks, result.unproven)
+    return result if isinstance(status, Complete) else replace(result, status=status)
 
 
 def _short_of(scope: Scope, path: Sequence[Element], lacks: _Lacks, unproven: Sequence[str]) -> Status:

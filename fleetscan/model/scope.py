@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -125,6 +125,7 @@ class Scope:
     elements: tuple[Element, ...]
     depth: int | None = 0
     row_filter: RowFilter | None = None
+    _id: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def pattern(self) -> str:
@@ -140,7 +141,14 @@ class Scope:
     @property
     def id(self) -> str:
         """Stable id: ``s-`` and 16 hex digits of the SHA-256 of the text."""
-        return _digest(self.text)
+        # Kept: every host of a sweep asks for the ids of all scopes, and to write the text is the longest part of it.
+        if not self._id:
+            object.__setattr__(self, "_id", _digest(self.text))
+        return self._id
+
+    def __hash__(self) -> int:
+        """Of the id, which is kept: plans are looked up by their scopes for every host."""
+        return hash(self.id)
 
     def contains(self, key: Sequence[str]) -> bool:
         """Does the scope hold the rows of this key (elements, root first)?"""

@@ -157,15 +157,24 @@ def assemble(plan: Plan, answers: Mapping[str, Answer]) -> tuple[HostFacts, tupl
         else:
             answered.update(text.scope_ids)
             sorter.take(answer.rows)
+    given = sorter.rows.keys() | sorter.silent.keys()
     return facts, tuple(
         ScopeResult(
             scope_id=scope.id,
-            status=_status(failures[scope.id], answered=scope.id in answered, unread=sorter.unread(scope)),
-            rows=tuple(sorter.rows[index]),
-            unproven=tuple(sorted(sorter.silent[index])),
+            status=_status(failures.get(scope.id, ()), answered=scope.id in answered, unread=sorter.unread(scope)),
+            rows=tuple(sorter.rows.get(index, ())),
+            unproven=tuple(sorted(sorter.silent.get(index, ()))),
         )
+        if index in given or scope.id in failures or sorter.unread(scope)
+        else _nothing(scope.id)
         for index, scope in enumerate(plan.scopes)
     )
+
+
+@lru_cache(maxsize=65536)
+def _nothing(scope_id: str) -> ScopeResult:
+    """Of most scopes on most hosts: it was looked at, and nothing is there."""
+    return ScopeResult(scope_id=scope_id, status=Complete())
 
 
 def _status(failures: Sequence[Failed], *, answered: bool, unread: bool) -> Status:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from types import MappingProxyType
@@ -49,6 +49,15 @@ class CellContent:
     scope_id: str
     status: bytes
     block: bytes | None
+    _record: bytes = field(default=b"", init=False, repr=False, compare=False)
+
+    @property
+    def record(self) -> bytes:
+        """Canonical bytes, written once: most cells of a fleet are the same for all hosts."""
+        if not self._record:
+            record = canonical([self.scope_id, self.status.hex(), self.block.hex() if self.block else None])
+            object.__setattr__(self, "_record", record)
+        return self._record
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,21 +109,40 @@ def content_of(result: HostResult) -> Content:
 
 
 def _cell(item: ScopeResult, blocks: dict[bytes, tuple[bytes, int]], statuses: dict[bytes, bytes]) -> CellContent:
+    if not item.rows and not item.unproven:
+        cell, record = _cell_of_nothing(item.scope_id, item.status)
+        statuses[cell.status] = record
+        if cell.block is not None:
+            blocks[cell.block] = (_EMPTY[0], 0)
+        return cell
     record, status = _status_record(item.status, item.unproven)
     statuses[status] = record
     if not item.rows and isinstance(item.status, Unreachable):
         return CellContent(item.scope_id, status, None)
-    rows = block_bytes(item.rows)
-    block = sha256(rows)
+    rows, block = _block(item.rows)
     blocks[block] = (rows, len(item.rows))
     return CellContent(item.scope_id, status, block)
 
 
+@lru_cache(maxsize=65536)
+def _cell_of_nothing(scope_id: str, status: Status) -> tuple[CellContent, bytes]:
+    """The cell of a scope that gave nothing, and the canonical bytes of its status."""
+    record, digest = _plain_status(status)
+    return CellContent(scope_id, digest, None if isinstance(status, Unreachable) else _EMPTY[1]), record
+
+
+def _block(rows: tuple[RegistryRow, ...]) -> tuple[bytes, bytes]:
+    """Canonical bytes of rows, and their hash."""
+    content = block_bytes(rows)
+    return content, sha256(content)
+
+
+_EMPTY = _block(())
+
+
 def tree_digest(cells: tuple[CellContent, ...]) -> bytes:
-    """The hash of a tree, from its cells sorted by scope id."""
-    return sha256(
-        canonical([[cell.scope_id, cell.status.hex(), cell.block.hex() if cell.block else None] for cell in cells])
-    )
+    """The hash of a tree: of the canonical list of its cells, sorted by scope id."""
+    return sha256(b"[" + b",".join([cell.record for cell in cells]) + b"]")
 
 
 def answer_digest(facts: bytes, blind_spots: bytes | None, raw: tuple[tuple[str, bytes], ...]) -> bytes:
