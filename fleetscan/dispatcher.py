@@ -486,14 +486,22 @@ def _is_bundle(results: Collection[HostResult]) -> bool:
 
 def finished(result: HostResult, seconds: float) -> HostFinished:
     """The event that a display shows for a result."""
-    statuses = [s.status for s in result.scopes if isinstance(s.status, Complete) or is_gap(s.status)]
-    missing = next((status for status in statuses if not isinstance(status, Complete)), None)
+    complete = partial = unreachable = 0
+    missing: Partial | Unreachable | None = None
+    for scope in result.scopes:
+        status = scope.status
+        if isinstance(status, Complete):
+            complete += 1
+        elif is_gap(status):
+            missing = missing or status
+            partial += isinstance(status, Partial)
+            unreachable += isinstance(status, Unreachable)
     return HostFinished(
         host=result.host,
         seconds=seconds,
-        complete=sum(isinstance(status, Complete) for status in statuses),
-        partial=sum(isinstance(status, Partial) for status in statuses),
-        unreachable=sum(isinstance(status, Unreachable) for status in statuses),
+        complete=complete,
+        partial=partial,
+        unreachable=unreachable,
         reason=missing.reason if missing else "",
         detail=missing.detail if missing else "",
     )

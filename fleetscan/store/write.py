@@ -19,7 +19,7 @@ from fleetscan.store.digest import canonical, pack, readable, sha256
 from fleetscan.store.interface import SweepId
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from sqlalchemy import Connection
@@ -47,12 +47,15 @@ class Numbers:
     known: dict[str, dict[bytes, int]] = field(default_factory=dict)
     fresh: dict[str, dict[bytes, int]] = field(default_factory=dict)
     """Learnt in the transaction that is under way; true only if it commits."""
+    scopes: dict[str, int] = field(default_factory=dict)
+    """The same of scopes, by their ids."""
+    fresh_scopes: dict[str, int] = field(default_factory=dict)
 
     def begin(self, generation: str) -> None:
         """Start of a transaction: forget everything when another process has pruned since."""
-        self.fresh = {}
+        self.fresh, self.fresh_scopes = {}, {}
         if generation != self.generation:
-            self.known = {}
+            self.known, self.scopes = {}, {}
             self.generation = generation
 
     def keep(self) -> None:
@@ -62,7 +65,10 @@ class Numbers:
             if len(known) > REMEMBERED:
                 known.clear()
             known |= numbers
-        self.fresh = {}
+        if len(self.scopes) > REMEMBERED:
+            self.scopes.clear()
+        self.scopes |= self.fresh_scopes
+        self.fresh, self.fresh_scopes = {}, {}
 
     def get(self, table: TableClause, digest: bytes) -> int | None:
         """The number of a record, if it is remembered."""
@@ -81,15 +87,12 @@ class Numbers:
             found |= fresh
         return found
 
-    def of_scopes(self, connection: Connection, scope_ids: Sequence[str]) -> dict[str, int]:
+    def of_scopes(self, connection: Connection, scope_ids: Collection[str]) -> dict[str, int]:
         """Number of every scope; one transaction asks the database for those that are not remembered."""
-        fresh = self.fresh.setdefault(schema.scope.name, {})
-        found = {one: self.get(schema.scope, one.encode("utf-8", "surrogatepass")) for one in scope_ids}
-        if absent := {one: "" for one, number in found.items() if number is None}:
-            numbers = _scope_numbers(connection, absent)
-            fresh |= {one.encode("utf-8", "surrogatepass"): number for one, number in numbers.items()}
-            found |= numbers
-        return {one: number for one, number in found.items() if number is not None}
+        if absent := {one: "" for one in scope_ids if one not in self.scopes and one not in self.fresh_scopes}:
+            self.fresh_scopes |= _scope_numbers(connection, absent)
+        numbers = {**self.scopes, **self.fresh_scopes} if self.fresh_scopes else self.scopes
+        return {one: numbers[one] for one in scope_ids}
 
     def learn(self, connection: Connection) -> None:
         """Remember what a fleet most likely answers again: the newest records."""
@@ -313,8 +316,7 @@ class Writer:
                 for digest, record in content.statuses.items()
             },
         )
-        wanted = sorted({cell.scope_id for content, _ in trees for cell in content.cells})
-        scopes = self._numbers.of_scopes(connection, wanted)
+        scopes = self._numbers.of_scopes(connection, {cell.scope_id for content, _ in trees for cell in content.cells})
         values = [
             (tree, scopes[cell.scope_id], statuses[cell.status], None if cell.block is None else blocks[cell.block])
             for content, tree in trees
