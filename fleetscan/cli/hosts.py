@@ -26,7 +26,7 @@ from fleetscan.report.escape import visible
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.destination import resolve
 from fleetscan.transport.failure import TransportError
-from fleetscan.transport.known_hosts import PinnedKey, Trust, pin, read_known_hosts
+from fleetscan.transport.known_hosts import PinnedKey, Trust, Verdict, pin, read_known_hosts
 from fleetscan.transport.ssh import SshTransport
 
 if TYPE_CHECKING:
@@ -178,8 +178,13 @@ class _Shown:
 
     destination: Destination
     key: PinnedKey | None
-    trust: Trust | None
+    verdict: Verdict | None
     problem: str = ""
+
+    @property
+    def trust(self) -> Trust | None:
+        """Whether it is the server's; None without a key."""
+        return self.verdict.trust if self.verdict else None
 
 
 def _trust(args: Namespace, inventory: Inventory, confirm: Callable[[str], bool]) -> ExitCode:
@@ -245,25 +250,28 @@ def _some(names: Sequence[str]) -> str:
 
 def _show(transport: SshTransport, destination: Destination, seconds: float) -> _Shown:
     try:
-        key = transport.shown_key(destination, deadline=time.monotonic() + seconds)
+        shown = transport.shown_key(destination, deadline=time.monotonic() + seconds)
     except TransportError as error:
         return _Shown(destination, None, None, f"{error.reason}: {error.what}")
-    trust = read_known_hosts(destination.known_hosts).judge(destination.known_as, key)
-    return _Shown(destination, key, trust)
+    verdict = read_known_hosts(destination.known_hosts).verdict(destination.known_as, shown, time.time())
+    return _Shown(destination, shown.key, verdict)
 
 
 def _word(shown: _Shown) -> str:
-    match shown.trust:
+    if shown.verdict is None:
+        return shown.problem
+    beside = f"; {shown.verdict.doubt}" if shown.verdict.doubt else ""
+    match shown.verdict.trust:
+        case Trust.KNOWN if shown.verdict.authority:
+            return f"trusted through its authority {shown.verdict.authority}"
         case Trust.KNOWN:
-            return "pinned"
+            return f"pinned{beside}"
         case Trust.UNKNOWN:
-            return "new"
+            return f"new{beside}"
         case Trust.CHANGED:
-            return f"CHANGED: find out why, then remove the old key from {shown.destination.pin_file}"
+            return f"CHANGED{beside}: find out why, then remove the old key from {shown.destination.pin_file}"
         case Trust.REVOKED:
-            return "REVOKED"
-        case None:
-            return shown.problem
+            return f"REVOKED{beside}"
 
 
 def _asked(question: str) -> bool:

@@ -1,4 +1,4 @@
-"""Pinned host keys: the ``known_hosts`` format with hashed names, wildcards, negation and revoked keys."""
+"""Pinned keys and authorities of hosts: the ``known_hosts`` format with hashed names, wildcards and revoked keys."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from fnmatch import translate
 from typing import TYPE_CHECKING
 
 from fleetscan.errors import Place, SettingsError
+from fleetscan.transport.certificate import SUFFIX, CertificateError, key_type, read
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -50,6 +51,29 @@ class PinnedKey:
         """SHA-256 as OpenSSH prints it."""
         return fingerprint(self.blob)
 
+    def __str__(self) -> str:
+        """Type and fingerprint."""
+        return f"{self.type} {self.fingerprint}"
+
+
+@dataclass(frozen=True, slots=True)
+class ShownKey:
+    """The key that a server proved to have, and the certificate in which it showed it; empty for none."""
+
+    key: PinnedKey
+    certificate: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """Whether a shown key is the host's."""
+
+    trust: Trust
+    authority: PinnedKey | None = None
+    """The key of the @cert-authority line through which it is trusted; None for one that is pinned itself."""
+    doubt: str = ""
+    """Why its certificate says nothing for it."""
+
 
 def fingerprint(blob: bytes) -> str:
     """``SHA256:`` and unpadded base64 of the hash of a public key."""
@@ -60,6 +84,12 @@ def known_name(host: str, port: int) -> str:
     """The name under which a key is pinned: the host, with the port in brackets unless it is 22."""
     host = host.lower()
     return host if port == DEFAULT_PORT else f"[{host}]:{port}"
+
+
+def bare_name(name: str) -> str:
+    """The host in a name of ``known_name``: certificates know no ports."""
+    host, behind, _ = name.rpartition("]:")
+    return host[1:] if behind and host.startswith("[") else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +121,7 @@ class KnownHosts:
         self._asked: dict[str, tuple[PinnedKey, ...]] = {}
         self._tried: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
         self._revoked: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
-        self._authorities: list[_Hashed | _Patterns] = []
+        self._authorities: list[tuple[_Hashed | _Patterns, PinnedKey]] = []
         for text in texts:
             for line in text.splitlines():
                 self._add(line)
@@ -108,18 +138,57 @@ class KnownHosts:
         hashed = any(pinned == key and isinstance(names, _Hashed) for names, pinned in self._tried)
         return (*dict.fromkeys(self._names.get(key, ())), *(["a hashed name"] if hashed else ()))
 
-    def has_authority(self, name: str) -> bool:
-        """Does a @cert-authority line speak of this name? Certificates are not checked: it vouches for nothing here."""
-        return any(names.matches(name) for names in self._authorities)
+    def authorities(self, name: str) -> tuple[PinnedKey, ...]:
+        """The keys whose certificates vouch for a name of ``known_name``; a line without port speaks of all ports."""
+        names = (name, bare_name(name))
+        return tuple(dict.fromkeys(key for pattern, key in self._authorities if any(map(pattern.matches, names))))
 
     def judge(self, name: str, shown: PinnedKey) -> Trust:
-        """Is the shown key the host's?"""
-        if any(key == shown and names.matches(name) for names, key in self._revoked):
+        """Is the shown key the host's, by the pinned keys alone?"""
+        if self._is_revoked(shown, name):
             return Trust.REVOKED
         pinned = self.keys(name)
         if shown in pinned:
             return Trust.KNOWN
         return Trust.CHANGED if pinned else Trust.UNKNOWN
+
+    def verdict(self, name: str, shown: ShownKey, now: float) -> Verdict:
+        """Is it the host's, by its certificate at this time, or else by the pinned keys?"""
+        if shown.certificate:
+            return self._certified(name, shown, now)
+        trust = self.judge(name, shown.key)
+        if trust is Trust.KNOWN or not self.authorities(name):
+            return Verdict(trust)
+        return Verdict(trust, doubt="it shows no certificate, though a @cert-authority line speaks of it")
+
+    def _certified(self, name: str, shown: ShownKey, now: float) -> Verdict:
+        try:
+            certificate = read(shown.certificate)
+            certificate.require_key(shown.key.blob)
+        except CertificateError as error:
+            return self._distrusted(name, shown.key, f"its certificate {error}")
+        authority = PinnedKey(key_type(certificate.authority), certificate.authority)
+        for key, doubt in ((shown.key, ""), (authority, f"its certificate is signed by the revoked {authority}")):
+            # In doubt revoked: a line without port counts for all ports, as that of an authority does.
+            if self._is_revoked(key, name, bare_name(name)):
+                return Verdict(Trust.REVOKED, doubt=doubt)
+        doubt = certificate.doubt(bare_name(name), now)
+        if authority not in self.authorities(name):
+            doubt = f"is signed by {authority}, which no @cert-authority line names for it"
+        if doubt:
+            # As OpenSSH: the key in it may still be pinned itself.
+            return Verdict(self.judge(name, shown.key), doubt=f"its certificate {doubt}")
+        if not certificate.is_signed():
+            return self._distrusted(name, shown.key, f"its certificate is not signed by {authority}, which it names")
+        return Verdict(Trust.KNOWN, authority)
+
+    def _distrusted(self, name: str, key: PinnedKey, doubt: str) -> Verdict:
+        """Not even by its pinned key: as OpenSSH, nothing is believed that is wrong in itself."""
+        trust = self.judge(name, key)
+        return Verdict(Trust.UNKNOWN if trust is Trust.KNOWN else trust, doubt=doubt)
+
+    def _is_revoked(self, key: PinnedKey, *names: str) -> bool:
+        return any(revoked == key and any(map(pattern.matches, names)) for pattern, revoked in self._revoked)
 
     def _add(self, line: str) -> None:
         fields = line.split()
@@ -130,6 +199,10 @@ class KnownHosts:
             return
         try:
             key = PinnedKey(fields[1], base64.b64decode(fields[2], validate=True))
+            if marker == _REVOKED and key.type.endswith(SUFFIX):
+                # As OpenSSH: whoever revokes a certificate revokes the key in it.
+                plain = read(key.blob).key
+                key = PinnedKey(key_type(plain), plain)
             self._pin(fields[0].lower() if not fields[0].startswith(_HASH_PREFIX) else fields[0], key, marker)
         except (binascii.Error, ValueError):
             return
@@ -150,8 +223,8 @@ class KnownHosts:
                 self._names[key].append(name)
             return
         if marker == _AUTHORITY:
-            # It vouches for certificates, which are not checked here: it must not pin a plain key.
-            self._authorities.append(entry)
+            # It vouches for certificates: it must not pin a plain key.
+            self._authorities.append((entry, key))
         else:
             (self._revoked if marker else self._tried).append((entry, key))
 

@@ -13,16 +13,25 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from fleetscan.model.snapshot import Reason, at_jump
+from fleetscan.transport.certificate import SUFFIX
 from fleetscan.transport.credentials import Credentials, terminal_prompt
 from fleetscan.transport.failure import TransportError, hush, mapped
-from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, fingerprint, read_known_hosts
+from fleetscan.transport.known_hosts import (
+    KnownHosts,
+    PinnedKey,
+    ShownKey,
+    Trust,
+    Verdict,
+    fingerprint,
+    read_known_hosts,
+)
 from fleetscan.transport.proxy import ProxySocket, through
 from fleetscan.transport.readahead import read_ahead
 from fleetscan.transport.stop import Bell, Stop
 from fleetscan.transport.watchdog import Watchdog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from fleetscan.transport.destination import Destination
@@ -40,9 +49,6 @@ _MAX_LISTED = 1000
 _COUNTED = {7: 0, 60: 3}
 """Messages that count what follows (EXT_INFO, USERAUTH_INFO_REQUEST), and how many texts stand before the number."""
 _EXPIRED = "the password has expired, a new one is asked for"
-_NO_CERTIFICATES = (
-    "; a @cert-authority line speaks of it, but certificates of hosts are not checked: pin the key itself"
-)
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -106,6 +112,17 @@ def _require_few(kind: int, message: paramiko.Message) -> None:
     message.rewind()
 
 
+class _Transport(paramiko.Transport):
+    """Asks for certificates first where somebody is trusted to sign them: most servers have plain keys, too."""
+
+    certified = False
+
+    @property
+    def preferred_keys(self) -> Sequence[str]:
+        names = super().preferred_keys
+        return tuple(sorted(names, key=lambda name: not name.endswith(SUFFIX))) if self.certified else names
+
+
 class SshTransport:
     """Connects to destinations; shared by all threads of a sweep, so that keys and pins are read once."""
 
@@ -134,15 +151,14 @@ class SshTransport:
             below = self._jumped(stack, destination, deadline)
             yield Connection(stack.enter_context(self._hop(destination, below, deadline)), destination, stop)
 
-    def shown_key(self, destination: Destination, *, deadline: float) -> PinnedKey:
+    def shown_key(self, destination: Destination, *, deadline: float) -> ShownKey:
         """The key that a host shows, without trusting it and without logging in; jumps must be trusted already.
 
-        Of several keys it is asked for one of a type that is pinned, as it is when somebody logs in.
+        Of several keys it is asked for one that can be checked, as it is when somebody logs in.
         """
         with ExitStack() as stack:
             below = self._jumped(stack, destination, deadline)
-            pinned = self.pins(destination.known_hosts).keys(destination.known_as)
-            return _key_of(stack.enter_context(self._negotiated(destination, below, pinned, deadline)))
+            return _key_of(stack.enter_context(self._negotiated(destination, below, deadline)))
 
     def pins(self, files: tuple[Path, ...]) -> KnownHosts:
         """The pinned keys of these files, read again only when one of them changed."""
@@ -168,11 +184,10 @@ class SshTransport:
     def _hop(
         self, destination: Destination, below: paramiko.Transport | None, deadline: float
     ) -> Iterator[paramiko.Transport]:
-        pins = self.pins(destination.known_hosts)
-        with self._negotiated(destination, below, pins.keys(destination.known_as), deadline) as transport:
+        with self._negotiated(destination, below, deadline) as transport:
             # Up to here only keys were exchanged. A host that cannot be reached says so by itself, pinned or not; one
             # that can and is not trusted learns nothing: not who asks, nor with which keys.
-            _require_trust(pins, destination, _key_of(transport))
+            _require_trust(self.pins(destination.known_hosts), destination, _key_of(transport))
             transport.auth_timeout = _left(destination, deadline)
             with mapped(str(destination), "logging in"):
                 self._log_in(transport, destination)
@@ -180,18 +195,16 @@ class SshTransport:
 
     @contextmanager
     def _negotiated(
-        self,
-        destination: Destination,
-        below: paramiko.Transport | None,
-        pinned: tuple[PinnedKey, ...],
-        deadline: float,
+        self, destination: Destination, below: paramiko.Transport | None, deadline: float
     ) -> Iterator[paramiko.Transport]:
         """A transport after key exchange; the server is not yet known."""
+        pins = self.pins(destination.known_hosts)
         with mapped(str(destination), "connecting"):
             seconds = _left(destination, deadline)
             sock = _socket(destination, below, seconds)
             try:
-                transport = paramiko.Transport(sock, packetizer_class=_Packetizer)
+                transport = _Transport(sock, packetizer_class=_Packetizer)
+                transport.certified = bool(pins.authorities(destination.known_as))
                 # The library looks ten times a second whether it was closed, and before every packet whether it may
                 # be read or written; with hundreds of hosts that adds up, and closing wakes it anyway.
                 sock.settimeout(None)
@@ -203,7 +216,7 @@ class SshTransport:
             try:
                 try:
                     with mapped(str(destination), "connecting"):
-                        _negotiate(transport, pinned, seconds)
+                        _negotiate(transport, pins.keys(destination.known_as), seconds)
                 except TransportError as error:
                     transport.close()
                     raise _explained(error, transport, sock) from error
@@ -324,7 +337,14 @@ def _negotiate(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...], sec
     if not done.wait(seconds):
         raise TransportError(Reason.TIMEOUT, "no key exchange in time")
     if not transport.is_active():
-        raise transport.get_exception() or paramiko.SSHException("the key exchange failed")
+        raise _failed(transport.get_exception())
+
+
+def _failed(error: Exception | None) -> Exception:
+    """What ended the key exchange. A key that is none raises whatever the library stumbles over: no bug of ours."""
+    if error is None or isinstance(error, (paramiko.SSHException, OSError, EOFError)):
+        return error or paramiko.SSHException("the key exchange failed")
+    return paramiko.SSHException(f"the key exchange failed: {str(error) or type(error).__name__}")
 
 
 def _explained(
@@ -355,29 +375,41 @@ def _prefer(transport: paramiko.Transport, pinned: tuple[PinnedKey, ...]) -> Non
     options.key_types = sorted(options.key_types, key=lambda name: name not in types)
 
 
-def _key_of(transport: paramiko.Transport) -> PinnedKey:
+def _key_of(transport: paramiko.Transport) -> ShownKey:
     key = transport.get_remote_server_key()
-    return PinnedKey(key.get_name(), key.asbytes())
+    # Where the library finds a key in a certificate, it keeps all of it.
+    certificate = key.public_blob.key_blob if key.public_blob else b""
+    return ShownKey(PinnedKey(key.get_name(), key.asbytes()), certificate)
 
 
-def _require_trust(pins: KnownHosts, destination: Destination, key: PinnedKey) -> None:
-    """Raises TransportError, with the key that was shown, unless it is pinned for this server."""
-    trust = pins.judge(destination.known_as, key)
-    if trust is Trust.KNOWN:
+def _require_trust(pins: KnownHosts, destination: Destination, shown: ShownKey) -> None:
+    """Raises TransportError, with the key that was shown, unless this server is trusted with it."""
+    verdict = pins.verdict(destination.known_as, shown, time.time())
+    if verdict.trust is Trust.KNOWN:
         return
-    shown = f"{key.type} {key.fingerprint}"
-    beside = _also(pins.names(key)) + (_NO_CERTIFICATES if pins.has_authority(destination.known_as) else "")
+    what = _why(pins, destination, shown.key, verdict)
     mend = f"find out why; then mend {destination.pin_file}"
-    reason, what, hint = {
-        Trust.UNKNOWN: (
-            Reason.HOST_KEY_UNKNOWN,
-            f"its host key is not pinned, it shows {shown}{beside}",
-            "fleetscan hosts trust",
-        ),
-        Trust.CHANGED: (Reason.HOST_KEY_CHANGED, f"its host key changed, it shows {shown}", mend),
-        Trust.REVOKED: (Reason.HOST_KEY_REVOKED, f"it shows the revoked key {shown}", mend),
-    }[trust]
+    reason, hint = {
+        Trust.UNKNOWN: (Reason.HOST_KEY_UNKNOWN, "fleetscan hosts trust"),
+        Trust.CHANGED: (Reason.HOST_KEY_CHANGED, mend),
+        Trust.REVOKED: (Reason.HOST_KEY_REVOKED, mend),
+    }[verdict.trust]
     raise TransportError(reason, what, where=str(destination), hint=hint)
+
+
+def _why(pins: KnownHosts, destination: Destination, key: PinnedKey, verdict: Verdict) -> str:
+    beside = f"; {verdict.doubt}" if verdict.doubt else ""
+    match verdict.trust:
+        case Trust.UNKNOWN if key in pins.keys(destination.known_as):
+            return f"{verdict.doubt}; its host key {key} alone is pinned"
+        case Trust.UNKNOWN:
+            return f"its host key is not pinned, it shows {key}{_also(pins.names(key))}{beside}"
+        case Trust.REVOKED if verdict.doubt:
+            return verdict.doubt
+        case Trust.REVOKED:
+            return f"it shows the revoked key {key}"
+        case _:
+            return f"its host key changed, it shows {key}{beside}"
 
 
 def _also(names: tuple[str, ...]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,7 @@ from fleetscan.cli.main import build_parser, main
 from fleetscan.engines.named import engine_named
 from fleetscan.errors import ExitCode
 from fleetscan.planner.facts import FACTS
+from tests.doubles.sshd import certificate, showing
 from tests.engines.conftest import ssh_fleet, sshd  # noqa: F401 - fixtures
 
 if TYPE_CHECKING:
@@ -117,6 +119,42 @@ def test_a_changed_key_is_shown_and_never_pinned(
     assert (tmp_path / "known_hosts").read_text() == before
     assert main(["hosts", "check", "-i", path, "--limit", limit]) == ExitCode.INCOMPLETE
     assert "host key changed" in capsys.readouterr().out
+
+
+@pytest.mark.live
+def test_a_host_with_a_certificate_of_a_trusted_authority_needs_no_pin(
+    ssh_fleet: Fleet,  # noqa: F811 - the fixture
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    first, second, _ = ssh_fleet.addresses
+    known = tmp_path / "known_hosts"
+    before = f"@cert-authority * {' '.join((ssh_fleet.folder / 'ca.pub').read_text().split()[:2])}\n"
+    known.write_text(before)
+    key, authority = ssh_fleet.folder / "host_ed25519", ssh_fleet.folder / "ca"
+    shown = certificate(tmp_path / "shown", authority, key, "-h", "-n", first)
+    with showing(ssh_fleet, tmp_path, {key: shown}) as running:
+        path = str(inventory_of(running, tmp_path))
+        only = ["--limit", f"host-{first}"]
+        assert main(["hosts", "trust", "-i", path, "--yes", *only]) == ExitCode.CLEAN
+        printed = capsys.readouterr().out
+        fingerprint = subprocess.run(["ssh-keygen", "-lf", str(authority)], check=True, capture_output=True, text=True)
+        assert f"trusted through its authority ssh-ed25519 {fingerprint.stdout.split()[1]}" in printed
+        assert "pinned" not in printed
+        assert known.read_text() == before
+        assert main(["hosts", "check", "-i", path, *only]) == ExitCode.CLEAN
+
+        # For another host it is no more than a plain key, and only that is pinned.
+        other = ["--limit", f"host-{second}"]
+        assert main(["hosts", "trust", "-i", path, "--yes", *other]) == ExitCode.CLEAN
+        printed = capsys.readouterr().out
+        assert f"new; its certificate is for {first}, not for {second}" in printed
+        name, pinned = known.read_text().removeprefix(before).split(maxsplit=1)
+        assert (name, pinned.split()) == (
+            f"[{second}]:{running.port}",
+            key.with_suffix(".pub").read_text().split()[:2],
+        )
+        assert main(["hosts", "check", "-i", path, *other]) == ExitCode.CLEAN
 
 
 @pytest.mark.live

@@ -38,9 +38,8 @@ exec {python} -m fleetscan.osqueryi "$@"
 _CONFIG = """
 Port {port}
 {addresses}
-HostKey {folder}/host_ed25519
-HostKey {folder}/host_rsa
-PidFile {folder}/sshd.pid
+{keys}
+PidFile none
 AuthorizedKeysFile {folder}/authorized_keys
 TrustedUserCAKeys {folder}/ca.pub
 StrictModes no
@@ -124,9 +123,19 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def _keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
+def keygen(path: Path, kind: str = "ed25519", passphrase: str = "") -> None:
+    """A pair of keys, the public one in a file with ``.pub`` behind its name."""
     words = ["ssh-keygen", "-q", "-t", kind, "-N", passphrase, "-f", str(path)]
     subprocess.run(words, check=True, capture_output=True)
+
+
+def certificate(path: Path, authority: Path, key: Path, *words: str) -> Path:
+    """The certificate of a key's file, signed with the authority's as ``ssh-keygen -s`` does with these words."""
+    public = path.with_suffix(".pub")
+    shutil.copy(f"{key}.pub", public)
+    command = ["ssh-keygen", "-q", "-s", str(authority), "-I", "tests", *words, str(public)]
+    subprocess.run(command, check=True, capture_output=True)
+    return path.with_name(f"{path.stem}-cert.pub")
 
 
 @contextmanager
@@ -143,31 +152,55 @@ def fleet(folder: Path, exports: Mapping[str, Sequence[Path]], *, prefix: Sequen
         for file in files:
             shutil.copy(file, folder / "hives" / address)
     _keys(folder, port, tuple(exports))
-    listen = "\n".join(f"ListenAddress {address}" for address in exports)
+    keys = {folder / "host_ed25519": None, folder / "host_rsa": None}
+    with _daemon(folder, folder, keys, port, tuple(exports), prefix):
+        running = Fleet(folder, port, tuple(exports))
+        yield running
+        running.tidy()
+
+
+@contextmanager
+def showing(base: Fleet, folder: Path, keys: Mapping[Path, Path | None]) -> Iterator[Fleet]:
+    """The same hosts behind another daemon, which has these keys, each with its certificate or None."""
+    port = free_port()
+    with _daemon(folder, base.folder, keys, port, base.addresses, ()):
+        yield Fleet(base.folder, port, base.addresses)
+
+
+@contextmanager
+def _daemon(
+    folder: Path,
+    files: Path,
+    keys: Mapping[Path, Path | None],
+    port: int,
+    addresses: tuple[str, ...],
+    prefix: Sequence[str],
+) -> Iterator[None]:
+    lines = [f"HostKey {key}" for key in keys]
+    lines += [f"HostCertificate {shown}" for shown in keys.values() if shown]
+    listen = "\n".join(f"ListenAddress {address}" for address in addresses)
     config = folder / "sshd_config"
-    config.write_text(_CONFIG.format(port=port, addresses=listen, folder=folder))
+    config.write_text(_CONFIG.format(port=port, addresses=listen, folder=files, keys="\n".join(lines)))
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     with (folder / "sshd.log").open("wb") as log:
         words = [*prefix, str(SSHD), "-D", "-e", "-f", str(config)]
         daemon = subprocess.Popen(words, stderr=log, stdin=subprocess.DEVNULL)
         try:
-            _await(next(iter(exports)), port, daemon, folder / "sshd.log")
-            running = Fleet(folder, port, tuple(exports))
-            yield running
-            running.tidy()
+            _await(addresses[0], port, daemon, folder / "sshd.log")
+            yield
         finally:
             daemon.terminate()
             daemon.wait(60)
 
 
 def _keys(folder: Path, port: int, addresses: tuple[str, ...]) -> None:
-    _keygen(folder / "host_ed25519")
-    _keygen(folder / "host_rsa", "rsa")
-    _keygen(folder / "ca")
-    _keygen(folder / "id_ed25519")
-    _keygen(folder / "id_locked", passphrase="open sesame")
-    _keygen(folder / "id_certified")
+    keygen(folder / "host_ed25519")
+    keygen(folder / "host_rsa", "rsa")
+    keygen(folder / "ca")
+    keygen(folder / "id_ed25519")
+    keygen(folder / "id_locked", passphrase="open sesame")
+    keygen(folder / "id_certified")
     user = "root" if os.geteuid() == 0 else os.environ.get("USER", "root")
     words = ["ssh-keygen", "-q", "-s", str(folder / "ca"), "-I", "tests", "-n", user, str(folder / "id_certified.pub")]
     subprocess.run(words, check=True, capture_output=True)

@@ -142,7 +142,7 @@ def test_of_several_host_keys_a_pinned_one_is_asked_for(
     assert isinstance(ask(host), expected)
     transport, destination = SshTransport(Credentials({})), resolve(host)
     shown = transport.shown_key(destination, deadline=time.monotonic() + LONG)
-    trust = transport.pins(destination.known_hosts).judge(destination.known_as, shown)
+    trust = transport.pins(destination.known_hosts).judge(destination.known_as, shown.key)
     assert trust is (Trust.KNOWN if expected is Answered else Trust.CHANGED)
 
 
@@ -232,5 +232,5 @@ def test_the_key_a_server_shows_can_be_seen_without_trusting_it(ssh_fleet: Fleet
     shown = transport.shown_key(destination, deadline=time.monotonic() + LONG)
     name = known_name(ssh_fleet.addresses[0], ssh_fleet.port)
     pins = transport.pins(destination.known_hosts)
-    assert pins.judge(name, shown) is Trust.KNOWN
-    assert pins.judge(name, PinnedKey(shown.type, b"other")) is Trust.CHANGED
+    assert pins.judge(name, shown.key) is Trust.KNOWN
+    assert pins.judge(name, PinnedKey(shown.key.type, b"other")) is Trust.CHANGED

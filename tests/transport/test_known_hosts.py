@@ -13,7 +13,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fleetscan.errors import SettingsError
-from fleetscan.transport.known_hosts import KnownHosts, PinnedKey, Trust, entry, known_name, pin, read_known_hosts
+from fleetscan.transport.known_hosts import (
+    KnownHosts,
+    PinnedKey,
+    ShownKey,
+    Trust,
+    Verdict,
+    entry,
+    known_name,
+    pin,
+    read_known_hosts,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -55,12 +65,22 @@ def test_a_shown_key_is_judged_by_what_is_pinned(lines: str, name: str, trust: T
     assert KnownHosts([lines]).judge(name, KEY) is trust
 
 
-def test_lines_of_authorities_are_remembered_by_name_only() -> None:
-    hashed = entry("[ws9]:22", KEY, hashed=True)
+def test_lines_of_authorities_pin_no_key() -> None:
+    hashed = entry("[ws9]:22", OTHER, hashed=True)
     known = KnownHosts([f"@cert-authority *.corp,!dc.corp {text(KEY)}\nws2 {text(KEY)}\n@cert-authority {hashed}"])
-    names = ("ws1.corp", "dc.corp", "ws2", "[ws9]:22")
-    assert [known.has_authority(name) for name in names] == [True, False, False, True]
+    names = ("ws1.corp", "dc.corp", "ws2", "[ws9]:22", "[ws1.corp]:2222", "[dc.corp]:2222")
+    assert [known.authorities(name) for name in names] == [(KEY,), (), (), (OTHER,), (KEY,), ()]
     assert known.names(KEY) == ("ws2",)
+    assert known.judge("ws1.corp", KEY) is Trust.UNKNOWN
+
+
+def test_an_authority_that_is_missed_is_told_where_the_key_is_not_pinned() -> None:
+    known = KnownHosts([f"@cert-authority *.corp {text(OTHER)}\nws1.corp,ws1 {text(KEY)}"])
+    missed = "it shows no certificate, though a @cert-authority line speaks of it"
+    assert known.verdict("ws1.corp", ShownKey(KEY), 0) == Verdict(Trust.KNOWN)
+    assert known.verdict("ws1.corp", ShownKey(OTHER), 0) == Verdict(Trust.CHANGED, doubt=missed)
+    assert known.verdict("ws2.corp", ShownKey(OTHER), 0) == Verdict(Trust.UNKNOWN, doubt=missed)
+    assert known.verdict("ws1", ShownKey(OTHER), 0) == Verdict(Trust.CHANGED)
 
 
 def test_a_key_is_known_by_every_name_that_can_be_read() -> None:
