@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import binascii
 import os
 import sys
 import threading
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import paramiko
 
 from fleetscan.model.snapshot import Reason
+from fleetscan.transport.agent import agent_keys
 from fleetscan.transport.failure import TransportError, is_exhausted
 
 if TYPE_CHECKING:
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from fleetscan.transport.destination import Destination
 
 _LOOK = 64
+_MOST = 64 * 1024  # bytes of a file with a public key
 _PUBLIC = (b"ssh-", b"ecdsa-sha2-", b"sk-", b"---- BEGIN SSH2 PUBLIC KEY")
 _DEFAULT_KEYS = ("id_ed25519", "id_ecdsa", "id_rsa")
 
@@ -40,6 +43,7 @@ class Credentials:
         self._environment = os.environ if environment is None else environment
         self._ask = ask
         self._keys: dict[tuple[Path, Path | None, str], paramiko.PKey | TransportError] = {}
+        self._public: dict[Path, bytes] = {}
         self._lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -49,15 +53,22 @@ class Credentials:
     def keys(self, destination: Destination) -> Iterator[paramiko.PKey]:
         """The keys to offer: files that were named, then the agent's, then the usual files.
 
-        Where a password is named and no key is, no key is offered: each one counts as a failed attempt.
-        Raises TransportError(AUTH) for a named file that cannot be used.
+        A named file may be locked, or hold the public key only: then the agent may have the private one. Where a
+        password is named and no key is, no key is offered: each one counts as a failed attempt. Raises
+        TransportError(AUTH) for a named file that cannot be used.
         """
         for path in destination.identity_files:
-            yield from self._named(path, destination)
+            held = False
+            for key in self._held(path, destination):
+                held = True
+                yield key
+            if not held:
+                yield from self._named(path, destination)
         if destination.password_env and not destination.identity_files:
             return
         if destination.agent and not destination.identities_only:
-            yield from self._agent()
+            with agent_keys(destination.agent_socket) as keys:
+                yield from keys
         if not destination.identity_files:
             for name in _DEFAULT_KEYS:
                 path = Path.home() / ".ssh" / name
@@ -85,16 +96,27 @@ class Credentials:
                 raise key
             yield key
 
-    @staticmethod
-    def _agent() -> Iterator[paramiko.PKey]:
-        try:
-            agent = paramiko.Agent()
-        except (paramiko.SSHException, OSError):
+    def _held(self, path: Path, destination: Destination) -> Iterator[paramiko.PKey]:
+        """The agent's own of a named key, where the file alone does not do; no other key of the agent."""
+        if not destination.agent or destination.passphrase_env:
             return
-        try:
-            yield from agent.get_keys()
-        finally:
-            agent.close()
+        wanted = self._only_public(path)
+        if not wanted:
+            return
+        with agent_keys(destination.agent_socket) as keys:
+            for key in keys:
+                if key.asbytes() == wanted:
+                    yield key
+
+    def _only_public(self, path: Path) -> bytes:
+        """The public key of a file of which no more can be read; empty if it can be, or if not even that can."""
+        with self._lock:
+            if path not in self._public:
+                try:
+                    self._public[path] = _only_public(path)
+                except OSError:
+                    return b""  # what reads the private key says why; and it may pass
+            return self._public[path]
 
     def _load(self, path: Path, certificate: Path | None, variable: str) -> paramiko.PKey | TransportError:
         with self._lock:
@@ -120,7 +142,7 @@ class Credentials:
             return TransportError(Reason.AUTH, f"key {error.filename or path}: {error.strerror}")
         except (paramiko.SSHException, ValueError, TypeError) as error:
             # The library's text is not passed on: it was made from the content of a secret file.
-            hint = "passphrase_env: NAME in the inventory"
+            hint = f"passphrase_env: NAME in the inventory, or ssh-add {path}"
             return TransportError(Reason.AUTH, f"key {path} cannot be used ({type(error).__name__})", hint=hint)
         return key
 
@@ -145,8 +167,34 @@ def _foreign(path: Path) -> TransportError | None:
         return TransportError(Reason.AUTH, f"key {path} is in the format of PuTTY", hint=hint)
     if begin.startswith(_PUBLIC):
         hint = f"identity_file: {path.with_suffix('')}" if path.suffix == ".pub" else "the file without .pub"
-        return TransportError(Reason.AUTH, f"key {path} is a public key, not the private one", hint=hint)
+        what = f"key {path} is a public key, not the private one"
+        return TransportError(Reason.AUTH, what, hint=f"{hint}, or ssh-add the private one")
     return None
+
+
+def _only_public(path: Path) -> bytes:
+    """The public key, where the file holds no other, or a private one that is locked."""
+    with path.open("rb") as file:
+        is_public = file.read(_LOOK).startswith(_PUBLIC[:-1])
+    if not is_public and not _is_locked(path):
+        return b""
+    public = path if is_public else path.with_name(f"{path.name}.pub")
+    with public.open("rb") as file:
+        words = file.read(_MOST).split()
+    try:
+        return binascii.a2b_base64(words[1], strict_mode=True)
+    except (binascii.Error, IndexError):
+        return b""
+
+
+def _is_locked(path: Path) -> bool:
+    try:
+        _key(path, None)
+    except (paramiko.PasswordRequiredException, TypeError):
+        return True
+    except (paramiko.SSHException, ValueError):
+        return False
+    return False
 
 
 def _key(path: Path, passphrase: str | None) -> paramiko.PKey:

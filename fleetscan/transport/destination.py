@@ -25,6 +25,7 @@ _JUMP = re.compile(r"(?:(?P<user>[^@]+)@)?(?P<host>\[[^\]]+\]|[^:@]+)(?::(?P<por
 _SYSTEM_KNOWN_HOSTS = "/etc/ssh/ssh_known_hosts"
 _CONNECT_SECONDS = 20.0
 _YES = ("yes", "true")
+_SESSION_AGENT = "SSH_AUTH_SOCK"
 _TOKEN = re.compile(r"%(.?)")
 _HARMLESS = re.compile(r"[\w.:+@][\w.:%+@-]*")
 """What no shell takes for anything but a part of a word, and no command for an option."""
@@ -43,6 +44,8 @@ class Destination:
     certificate_files: tuple[Path, ...] = ()
     identities_only: bool = False
     agent: bool = True
+    agent_socket: str = ""
+    """Where the agent listens; empty for that of the session."""
     passphrase_env: str = ""
     password_env: str = ""
     connect_seconds: float = _CONNECT_SECONDS
@@ -84,6 +87,7 @@ class _Resolver:
         port = int(own.get("port") or self._port(config))
         user = str(own.get("user") or config.get("user") or getpass.getuser())
         jump, command = self._way(own, config) if chain else ("none", "")
+        agent = self._agent(str(config.get("identityagent", _SESSION_AGENT)))
         return Destination(
             host=host,
             port=port,
@@ -93,7 +97,8 @@ class _Resolver:
             identity_files=self._files("identity_file", own, config.get("identityfile", ())),
             certificate_files=self._files("certificate_file", own, config.get("certificatefile", ())),
             identities_only="identity_file" in own or str(config.get("identitiesonly")).lower() in _YES,
-            agent=bool(self._settings.get("agent", True)) and config.get("identityagent") != "none",
+            agent=bool(self._settings.get("agent", True)) and agent != "none",
+            agent_socket="" if agent == "none" else agent,
             passphrase_env=str(self._settings.get("passphrase_env", "")),
             password_env=str(own.get("password_env", "")),
             connect_seconds=self._seconds(config),
@@ -190,6 +195,14 @@ class _Resolver:
             return (Path(str(own[name])),)
         texts = configured if isinstance(configured, (list, tuple)) else (configured,)
         return tuple(expanded(str(text), str(self._path)) for text in texts if str(text).lower() != "none")
+
+    def _agent(self, named: str) -> str:
+        """The socket that IdentityAgent names, itself or by a variable; empty for the session's, or ``none``."""
+        if named.removeprefix("$") == _SESSION_AGENT:
+            return ""
+        if named.startswith("$"):
+            return os.environ.get(named[1:].strip("{}")) or "none"
+        return named if named == "none" else str(expanded(named, str(self._path)))
 
     def _known_hosts(self, config: Mapping[str, Any]) -> tuple[Path, ...]:
         if "known_hosts" in self._settings:
