@@ -107,9 +107,11 @@ def test_a_changed_bit_is_never_believed(authority: str, place: int, bit: int) -
 @given(blob=st.binary(max_size=400), cut=st.integers(0, 400))
 def test_bytes_that_are_no_certificate_are_called_so(blob: bytes, cut: int) -> None:
     whole = certificate()
-    for text in (blob, whole[: min(cut, len(whole) - 1)], whole[:cut] + blob + whole[cut:] + b"x", whole + blob + b"x"):
+    for text in (blob, whole[:cut] + blob + whole[cut:] + b"x", whole + blob + b"x"):
         with pytest.raises(CertificateError):
             read(text)
+    with pytest.raises(CertificateError, match="is cut off"):
+        read(whole[: min(cut, len(whole) - 1)])
 
 
 def packed(value: bytes) -> bytes:
@@ -208,6 +210,39 @@ NAMES = {
 @pytest.mark.parametrize(("principals", "doubt"), NAMES.values(), ids=NAMES)
 def test_a_certificate_is_for_the_names_in_it(principals: tuple[bytes, ...], doubt: str) -> None:
     assert verdict(certificate(principals=principals)).doubt.removeprefix("its certificate ") == doubt
+
+
+def test_a_certificate_without_names_is_for_all() -> None:
+    assert verdict(certificate(principals=())).trust is Trust.KNOWN
+
+
+def test_a_certificate_of_a_user_or_with_an_unknown_condition_is_none_for_a_host() -> None:
+    assert verdict(certificate(kind=SSHCertificateType.USER)).doubt == "its certificate is one for users"
+    strict = certificate(critical=[b"only-on-mondays"])
+    assert verdict(strict).doubt == "its certificate has the critical option only-on-mondays, which is not known"
+
+
+@pytest.mark.parametrize("purpose", [0, 3, 2**32 - 1])
+def test_a_certificate_for_something_else_is_none(purpose: int) -> None:
+    serial, host = (7).to_bytes(8, "big"), (2).to_bytes(4, "big")
+    blob = certificate().replace(serial + host, serial + purpose.to_bytes(4, "big"))
+    with pytest.raises(CertificateError, match=f"unknown purpose {purpose}"):
+        read(blob)
+
+
+def test_only_an_authority_of_this_name_vouches_for_it() -> None:
+    found = verdict(certificate(authority="other"))
+    words = f"is signed by {public('other')}, which no @cert-authority line names for it"
+    assert found == Verdict(Trust.UNKNOWN, doubt=f"its certificate {words}")
+    elsewhere = entry("@cert-authority ws2", public("other"), hashed=False)
+    assert verdict(certificate(authority="other"), known=elsewhere) == found
+
+
+def test_a_port_is_no_part_of_the_name_in_a_certificate() -> None:
+    for pattern in ("ws1", "[ws1]:2222", "*"):
+        pins = KnownHosts([f"@cert-authority {pattern} {text(public('ed25519'))}"])
+        found = pins.verdict("[ws1]:2222", ShownKey(public("host"), certificate()), NOW)
+        assert found == Verdict(Trust.KNOWN, public("ed25519"))
 
 
 def test_a_list_without_end_is_not_read() -> None:
