@@ -186,6 +186,11 @@ class _Shown:
         """Whether it is the server's; None without a key."""
         return self.verdict.trust if self.verdict else None
 
+    @property
+    def may_be_pinned(self) -> bool:
+        """Is it a key that nobody vouches for yet, and that a pin would make trusted?"""
+        return self.verdict is not None and self.verdict.trust is Trust.UNKNOWN and not self.verdict.broken
+
 
 def _trust(args: Namespace, inventory: Inventory, confirm: Callable[[str], bool]) -> ExitCode:
     """Server by server, jump hosts first: behind one that is not trusted nothing can be seen."""
@@ -230,8 +235,8 @@ def _trust_level(
         for s in shown
     ]
     _print_table(rows, ("host", "server", "type", "fingerprint", "status"))
-    new = [s for s in shown if s.trust is Trust.UNKNOWN]
-    fine = all(s.trust in (Trust.KNOWN, Trust.UNKNOWN) for s in shown)
+    new = [s for s in shown if s.may_be_pinned]
+    fine = all(s.trust is Trust.KNOWN or s.may_be_pinned for s in shown)
     if not new:
         return fine
     if not args.yes and not confirm(f"Pin {len(new)} new keys? [y/N] "):
@@ -267,7 +272,7 @@ def _word(shown: _Shown) -> str:
         case Trust.KNOWN:
             return f"pinned{beside}"
         case Trust.UNKNOWN:
-            return f"new{beside}"
+            return f"{'NOT PINNED' if shown.verdict.broken else 'new'}{beside}"
         case Trust.CHANGED:
             return f"CHANGED{beside}: find out why, then remove the old key from {shown.destination.pin_file}"
         case Trust.REVOKED:

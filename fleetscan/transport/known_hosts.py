@@ -73,6 +73,8 @@ class Verdict:
     """The key of the @cert-authority line through which it is trusted; None for one that is pinned itself."""
     doubt: str = ""
     """Why its certificate says nothing for it."""
+    broken: bool = False
+    """Is the certificate wrong in itself? Then no pin makes the server trusted: it has to show another, or none."""
 
 
 def fingerprint(blob: bytes) -> str:
@@ -185,7 +187,7 @@ class KnownHosts:
     def _distrusted(self, name: str, key: PinnedKey, doubt: str) -> Verdict:
         """Not even by its pinned key: as OpenSSH, nothing is believed that is wrong in itself."""
         trust = self.judge(name, key)
-        return Verdict(Trust.UNKNOWN if trust is Trust.KNOWN else trust, doubt=doubt)
+        return Verdict(Trust.UNKNOWN if trust is Trust.KNOWN else trust, doubt=doubt, broken=True)
 
     def _is_revoked(self, key: PinnedKey, *names: str) -> bool:
         return any(revoked == key and any(map(pattern.matches, names)) for pattern, revoked in self._revoked)

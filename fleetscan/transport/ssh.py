@@ -49,6 +49,7 @@ _MAX_LISTED = 1000
 _COUNTED = {7: 0, 60: 3}
 """Messages that count what follows (EXT_INFO, USERAUTH_INFO_REQUEST), and how many texts stand before the number."""
 _EXPIRED = "the password has expired, a new one is asked for"
+_SERVER_SIDE = "find out why; a server without this certificate can be pinned"
 _RSA_SIGNATURES = ("rsa-sha2-512", "rsa-sha2-256")
 
 
@@ -387,21 +388,21 @@ def _require_trust(pins: KnownHosts, destination: Destination, shown: ShownKey) 
     verdict = pins.verdict(destination.known_as, shown, time.time())
     if verdict.trust is Trust.KNOWN:
         return
-    what = _why(pins, destination, shown.key, verdict)
+    what = _why(pins, shown.key, verdict)
     mend = f"find out why; then mend {destination.pin_file}"
     reason, hint = {
-        Trust.UNKNOWN: (Reason.HOST_KEY_UNKNOWN, "fleetscan hosts trust"),
+        Trust.UNKNOWN: (Reason.HOST_KEY_UNKNOWN, _SERVER_SIDE if verdict.broken else "fleetscan hosts trust"),
         Trust.CHANGED: (Reason.HOST_KEY_CHANGED, mend),
         Trust.REVOKED: (Reason.HOST_KEY_REVOKED, mend),
     }[verdict.trust]
     raise TransportError(reason, what, where=str(destination), hint=hint)
 
 
-def _why(pins: KnownHosts, destination: Destination, key: PinnedKey, verdict: Verdict) -> str:
+def _why(pins: KnownHosts, key: PinnedKey, verdict: Verdict) -> str:
     beside = f"; {verdict.doubt}" if verdict.doubt else ""
     match verdict.trust:
-        case Trust.UNKNOWN if key in pins.keys(destination.known_as):
-            return f"{verdict.doubt}; its host key {key} alone is pinned"
+        case Trust.UNKNOWN if verdict.broken:
+            return f"{verdict.doubt}; it shows {key}"
         case Trust.UNKNOWN:
             return f"its host key is not pinned, it shows {key}{_also(pins.names(key))}{beside}"
         case Trust.REVOKED if verdict.doubt:

@@ -7,13 +7,16 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import paramiko
 import pytest
 
+from fleetscan.cli.main import main
 from fleetscan.engines.osqueryi import OsqueryiEngine
+from fleetscan.errors import ExitCode
 from fleetscan.model.snapshot import Reason
 from fleetscan.planner.plan import Answered, Statement
 from fleetscan.transport.credentials import Credentials
@@ -26,7 +29,7 @@ from tests.doubles.sshd import Fleet, certificate, keygen, showing
 from tests.patience import LONG
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from fleetscan.model.host import Host
@@ -305,10 +308,9 @@ GARBAGE = {
 }
 
 
-def shown_by_an_impostor(
-    faults: Faults, folder: Path, authority: str, shown: Callable[[bytes], bytes]
-) -> tuple[Reason | None, str]:
-    """What comes of a server that shows this, made of the fields of its own key, where an authority is trusted."""
+@contextmanager
+def impostor(shown: Callable[[bytes], bytes]) -> Iterator[int]:
+    """The port of a server that shows this, made of the fields of its own key."""
 
     def serve(transport: paramiko.Transport) -> None:
         honest = paramiko.ECDSAKey.generate()
@@ -317,8 +319,16 @@ def shown_by_an_impostor(
         transport.server_key_dict = {key.get_name(): key}
         transport.start_server(server=paramiko.ServerInterface())
 
-    (folder / "known").write_text(f"@cert-authority * {authority}\n")
     with bare_server(serve) as (port, _):
+        yield port
+
+
+def shown_by_an_impostor(
+    faults: Faults, folder: Path, authority: str, shown: Callable[[bytes], bytes]
+) -> tuple[Reason | None, str]:
+    """What comes of it where an authority is trusted."""
+    (folder / "known").write_text(f"@cert-authority * {authority}\n")
+    with impostor(shown) as port:
         return refusal(faults.host("x", port=port, known_hosts=str(folder / "known")))
 
 
@@ -329,6 +339,23 @@ def test_a_certificate_that_is_none_is_refused_in_words(
     reason, detail = shown_by_an_impostor(faults, tmp_path, faults.server.host_key, shown)
     assert reason in {UNKNOWN, Reason.CONNECTION}
     assert "its certificate is cut off" in detail if reason is UNKNOWN else detail.startswith("connecting: "), detail
+
+
+def test_the_key_in_a_broken_certificate_is_not_pinned(
+    faults: Faults, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # It would be refused all the same.
+    before = f"@cert-authority * {faults.server.host_key}\n"
+    (tmp_path / "known").write_text(before)
+    with impostor(GARBAGE["cut off behind its key"]) as port:
+        (tmp_path / "fleet.yml").write_text(
+            "groups:\n  all-of-it:\n    hosts:\n"
+            f"      ws1: {{address: 127.0.0.1, port: {port}, user: x, known_hosts: {tmp_path}/known, agent: no}}\n"
+        )
+        code = main(["hosts", "trust", "-i", str(tmp_path / "fleet.yml"), "--yes"])
+    assert code == ExitCode.INCOMPLETE
+    assert "NOT PINNED; its certificate is cut off" in capsys.readouterr().out
+    assert (tmp_path / "known").read_text() == before
 
 
 @pytest.mark.skipif(not shutil.which("ssh-keygen"), reason="ssh-keygen is missing")

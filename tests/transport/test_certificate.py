@@ -151,6 +151,7 @@ def test_a_forged_certificate_takes_its_pinned_key_with_it() -> None:
         found = verdict(forged, known=known)
         assert found.trust is Trust.UNKNOWN
         assert found.doubt == f"its certificate is not signed by {public('ed25519')}, which it names"
+        assert found.broken
     assert verdict(certificate(key="other"), known=pinned).doubt == (
         "its certificate is for another key than the one it has"
     )
@@ -236,6 +237,7 @@ def test_only_an_authority_of_this_name_vouches_for_it() -> None:
     assert found == Verdict(Trust.UNKNOWN, doubt=f"its certificate {words}")
     elsewhere = entry("@cert-authority ws2", public("other"), hashed=False)
     assert verdict(certificate(authority="other"), known=elsewhere) == found
+    assert not found.broken
 
 
 def test_a_port_is_no_part_of_the_name_in_a_certificate() -> None:
